@@ -1,0 +1,221 @@
+import type { Batch } from '../data/dataset.ts';
+import { preprocessingKey, toMetadata } from '../data/preprocess.ts';
+import { readModel, writeModel } from '../onnx/index.ts';
+import { operators } from '../ops/index.ts';
+import { costOf } from '../prune/cost.ts';
+import { cutModel } from '../prune/cut.ts';
+import type { Coupling } from '../prune/groups.ts';
+import { type KeptChannels, planOf } from '../prune/plan.ts';
+import { certify } from '../runtime/certificate.ts';
+import { type Evaluation, evaluateFile } from '../runtime/evaluate.ts';
+import { measureLatency } from '../runtime/latency.ts';
+import { type RuntimeTensor, runtimeVersion } from '../runtime/session.ts';
+import type { ViewScore } from '../train/evaluation.ts';
+import type { Progress } from '../train/loop.ts';
+import { type RunDirectory, writeJson } from '../train/run-directory.ts';
+import { UserError } from '../util/errors.ts';
+import { binomialError } from '../util/stats.ts';
+import { allowedThreads } from '../util/threads.ts';
+import type { Context } from './command.ts';
+import { outputNames } from './data-options.ts';
+import type { Accuracy, CostChange, PruneResult } from './outcome.ts';
+import type { RunConfig } from './run-config.ts';
+import { coupled } from './starting-model.ts';
+import { batchesOf, type TrainingPlan, type TrainingRun } from './training-run.ts';
+
+/** Write what a run hands back, prove it, and measure it. */
+export async function finishPruning(
+  plan: TrainingPlan,
+  config: RunConfig,
+  run: TrainingRun,
+  directory: RunDirectory,
+  progress: Progress,
+  notes: readonly string[],
+  context: Context,
+): Promise<PruneResult> {
+  const kept = run.method.result()!;
+  const coupling = writeFiles(plan, config, run, directory, kept);
+  const certificate = await certify({
+    full: coupling.graph.model,
+    small: readModel(directory.file('pruned.onnx')),
+    kept,
+    operators,
+    inputs: await firstImages(plan, coupling, context.signal),
+    seed: plan.settings.seed,
+  });
+  const accuracy = await measureAccuracy(plan, run, directory, context);
+  const latency = await measureLatency([directory.file('start.onnx'), directory.file('pruned.onnx')], { seconds: 0.5, signal: context.signal });
+  const counts = kept.map(channels => channels.length);
+  const cost = (resource: 'macs' | 'params' | 'size'): CostChange => {
+    const { full, at } = costOf(coupling, resource);
+    return { before: full, after: at(counts), ratio: at(counts) / full };
+  };
+  const { frozen, tensors } = trainedConstants(coupling, run);
+  const allowed = allowedThreads();
+  const result: PruneResult = {
+    format: 's2h-result/1',
+    model: config.model,
+    data: config.data,
+    method: plan.method,
+    directory: directory.path,
+    budget: { ...plan.budget!, fraction: run.search!.budget.fraction },
+    macs: cost('macs'),
+    params: cost('params'),
+    bytes: cost('size'),
+    ...accuracy,
+    widths: coupling.groups.map((group, i) => ({ group: group.name, size: group.size, kept: counts[i] })),
+    trained: { tensors, frozen },
+    certificate,
+    latency: latency.rows
+      .filter(row => row.path === directory.file('pruned.onnx'))
+      .map(row => {
+        const before = latency.rows.find(other => other.path !== row.path && other.batch === row.batch && other.threads === row.threads);
+        return {
+          batch: row.batch,
+          threads: row.threads,
+          before: before?.medianMs ?? null,
+          after: row.medianMs ?? null,
+          speedup: row.speedup ?? null,
+          ...(row.notRun === undefined ? {} : { notRun: row.notRun }),
+        };
+      }),
+    steps: progress.step,
+    epochs: progress.step / run.loader.stepsPerEpoch,
+    imagesPerSecond: progress.images / progress.seconds,
+    seconds: progress.seconds,
+    seed: plan.settings.seed,
+    threads: run.threads,
+    threadsWhy: allowed.threads === run.threads ? allowed.why : `--threads; ${allowed.threads} are allowed (${allowed.why})`,
+    skippedImages: plan.dataset.skipped,
+    droppedImages: run.loader.dropped,
+    notes,
+    versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
+    command: config.command,
+  };
+  writeJson(directory.file('result.json'), result);
+  if (!certificate.passed) {
+    throw new UserError('E_CERTIFICATE', `The pruned file does not compute what was trained: ${certificate.failure ?? 'outputs differ'}.`, {
+      where: directory.file('pruned.onnx'),
+      fix: `Do not use it; ${directory.file('result.json')} has the figures. This is a bug worth reporting, with ${directory.file('plan.json')}.`,
+    });
+  }
+  return result;
+}
+
+/** trained.onnx, plan.json and pruned.onnx: nothing volatile in them. */
+function writeFiles(
+  plan: TrainingPlan,
+  config: RunConfig,
+  run: TrainingRun,
+  directory: RunDirectory,
+  kept: KeptChannels,
+): Coupling {
+  const trained = run.network.exported('hard');
+  const about = (what: object) => new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(what)] as const]);
+  const by = { method: plan.method, steps: plan.settings.steps, seed: plan.settings.seed, version: config.versions.s2hpruner };
+  writeModel({ ...trained, metadata: about({ ...by, role: 'trained' }) }, directory.file('trained.onnx'));
+  const { coupling } = coupled(readModel(directory.file('trained.onnx')));
+  const same = coupling.groups.map(group => group.name).join() === run.network.coupling.groups.map(group => group.name).join();
+  if (!same) throw new Error('the trained file has other groups than the graph that was trained');
+  const written = planOf(coupling, kept);
+  writeJson(directory.file('plan.json'), written);
+  const small = cutModel(coupling, kept);
+  writeModel({ ...small, metadata: about({ ...by, role: 'pruned', plan: written.graph }) }, directory.file('pruned.onnx'));
+  return coupling;
+}
+
+/** Preprocessing and class names, for whoever runs the file. */
+export function contract({ settings, preprocessing, dataset }: Pick<TrainingPlan, 'settings' | 'preprocessing' | 'dataset'>): [string, string][] {
+  // Images that only serve to imitate an original say nothing about its classes.
+  if (settings.labels === 'none') return [[preprocessingKey, JSON.stringify(preprocessing)]];
+  return Object.entries(toMetadata(preprocessing, dataset.classes));
+}
+
+/** Real inputs for the certificate: the first test images, at the batch that the file takes. */
+async function firstImages(plan: TrainingPlan, coupling: Coupling, signal: AbortSignal): Promise<Record<string, RuntimeTensor>[]> {
+  const { graph } = coupling;
+  const fixed = graph.types.get(graph.inputs[0])?.shape?.[0];
+  for await (const batch of batchesOf(plan, 'test', signal)) {
+    const n = Math.min(batch.labels.length, typeof fixed === 'number' ? fixed : 16);
+    const each = batch.images.length / batch.labels.length;
+    return [{ [graph.inputs[0]]: { type: 'float32', data: batch.images.slice(0, n * each), shape: [n, ...batch.shape.slice(1)] } }];
+  }
+  return [];
+}
+
+async function measureAccuracy(
+  plan: TrainingPlan,
+  run: TrainingRun,
+  directory: RunDirectory,
+  context: Context,
+): Promise<Pick<PruneResult, 'accuracy' | 'changed' | 'gap'>> {
+  const say = (label: string) => (done: number) =>
+    context.onEvent({ type: 'progress', label, done, total: plan.dataset.test.size, unit: 'images' });
+  const options = (label: string) => ({ threads: run.threads, signal: context.signal, onProgress: say(label) });
+  const images = () => batchesOf(plan, 'test', context.signal);
+  const imitate = plan.settings.labels === 'none';
+  const start = await evaluateFile(directory.file('start.onnx'), imitate ? withLabels(images(), null) : images(), options('evaluating the start'));
+  const views = await run.evaluate(['soft', 'hard'], 'test');
+  const onnx = await evaluateFile(
+    directory.file('pruned.onnx'),
+    imitate ? withLabels(images(), start.predictions) : images(),
+    options('evaluating the pruned file'),
+  );
+  const names = outputNames(plan.dataset, plan.preprocessing);
+  const className = (index: number) => (imitate ? String(index) : (names[index] ?? String(index)));
+  return {
+    accuracy: {
+      measure: imitate ? 'agreement with the original' : 'labels',
+      dense: imitate ? null : ofEvaluation(start),
+      soft: ofScore(views.scores.soft!),
+      hard: ofScore(views.scores.hard!),
+      onnx: ofEvaluation(onnx),
+    },
+    // A network that started untrained has no answers worth comparing with.
+    changed: plan.trainedStart
+      ? { against: 'start', ...changedAnswers(start.predictions, onnx, className) }
+      : { against: 'soft', ...changedAnswers(views.scores.soft!.predictions, onnx, className) },
+    gap: views.gap,
+  };
+}
+
+const ofEvaluation = ({ correct, images, top1, standardError }: Evaluation): Accuracy => ({ accuracy: top1, correct, images, standardError });
+const ofScore = ({ correct, images, accuracy }: ViewScore): Accuracy => ({ accuracy, correct, images, standardError: binomialError(correct, images) });
+
+/** Which answers differ from earlier ones on the same images, and the classes that lost most. */
+function changedAnswers(before: Int32Array, after: Evaluation, className: (index: number) => string): Omit<PruneResult['changed'], 'against'> {
+  const classes = new Map<number, { before: number; after: number; images: number }>();
+  let images = 0;
+  after.labels.forEach((label, i) => {
+    const entry = classes.get(label) ?? { before: 0, after: 0, images: 0 };
+    classes.set(label, entry);
+    entry.images++;
+    if (before[i] === label) entry.before++;
+    if (after.predictions[i] === label) entry.after++;
+    if (before[i] !== after.predictions[i]) images++;
+  });
+  const worstClasses = [...classes]
+    .filter(([, entry]) => entry.after < entry.before)
+    .sort(([, a], [, b]) => a.after - a.before - (b.after - b.before))
+    .slice(0, 3)
+    .map(([index, entry]) => ({ name: className(index), ...entry }));
+  return { images, of: after.images, worstClasses };
+}
+
+/** Batches with other labels: answers of the original, or none. */
+async function* withLabels(batches: AsyncIterable<Batch>, labels: Int32Array | null): AsyncGenerator<Batch> {
+  let at = 0;
+  for await (const batch of batches) {
+    const n = batch.labels.length;
+    yield { ...batch, labels: labels ? labels.slice(at, at + n) : new Int32Array(n) };
+    at += n;
+  }
+}
+
+/** How many constants were trained, and the real-valued ones that were not. */
+function trainedConstants(coupling: Coupling, run: TrainingRun): { tensors: number; frozen: string[] } {
+  const { graph } = coupling;
+  const known = new Set([...run.network.names, ...run.network.statistics.soft.keys()]);
+  const frozen = [...graph.tensors.values()].filter(({ name, dataType, dims }) => dataType === 1 && dims.length > 0 && !known.has(name) && graph.consumers.has(name));
+  return { tensors: run.network.names.length, frozen: frozen.map(({ name }) => name) };
+}

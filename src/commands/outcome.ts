@@ -1,0 +1,68 @@
+import type { Certificate } from '../runtime/certificate.ts';
+import type { Gap } from '../train/evaluation.ts';
+
+/** Right answers out of how many, with the standard error of the share. */
+export interface Accuracy {
+  readonly accuracy: number;
+  readonly correct: number;
+  readonly images: number;
+  readonly standardError: number;
+}
+
+/** A cost before and after. */
+export interface CostChange {
+  readonly before: number;
+  readonly after: number;
+  /** after / before */
+  readonly ratio: number;
+}
+
+/** `result.json` of a pruning run. */
+export interface PruneResult {
+  readonly format: 's2h-result/1';
+  readonly model: string;
+  readonly data: string;
+  readonly method: string;
+  readonly directory: string;
+  readonly budget: { readonly resource: 'macs' | 'params' | 'size'; readonly value: number; readonly fraction: number };
+  readonly macs: CostChange;
+  readonly params: CostChange;
+  readonly bytes: CostChange;
+  /**
+   * On the test images. dense: the network that the run started from, by ONNX Runtime; soft and hard: the two views
+   * under the training engine; onnx: the file that is handed back, by ONNX Runtime.
+   * With `--labels none`: agreement with the original's answers.
+   */
+  readonly accuracy: {
+    readonly measure: 'labels' | 'agreement with the original';
+    readonly dense: Accuracy | null;
+    readonly soft: Accuracy;
+    readonly hard: Accuracy;
+    readonly onnx: Accuracy;
+  };
+  /** Test images whose answer differs between the pruned file and the network that it is compared with. */
+  readonly changed: {
+    readonly against: 'start' | 'soft';
+    readonly images: number;
+    readonly of: number;
+    readonly worstClasses: readonly { readonly name: string; readonly before: number; readonly after: number; readonly images: number }[];
+  };
+  readonly gap: Gap | null;
+  readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
+  /** Constants that were trained, and those that could not be. */
+  readonly trained: { readonly tensors: number; readonly frozen: readonly string[] };
+  readonly certificate: Certificate;
+  readonly latency: readonly { readonly batch: number; readonly threads: number; readonly before: number | null; readonly after: number | null; readonly speedup: number | null; readonly notRun?: string }[];
+  readonly steps: number;
+  readonly epochs: number;
+  readonly imagesPerSecond: number;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly threads: number;
+  readonly threadsWhy: string;
+  readonly skippedImages: readonly string[];
+  readonly droppedImages: number;
+  readonly notes: readonly string[];
+  readonly versions: Readonly<Record<string, string>>;
+  readonly command: string;
+}

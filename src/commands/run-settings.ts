@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { UserError } from '../util/errors.ts';
+import { flagOf } from './command.ts';
+import type { BudgetOptions, MethodOptions, TrainingOptions } from './run-options.ts';
+
+type Complete<T> = { [K in keyof T]-?: NonNullable<T[K]> };
+
+/** A run's settings with every default filled in: what `config.json` holds and `--resume` compares with. */
+export type RunSettings = Complete<Omit<TrainingOptions, 'out' | 'resume' | 'width' | 'shortcut' | 'steps'>> & {
+  readonly steps: number;
+} & Complete<MethodOptions>;
+
+/** What the defaults depend on. */
+export interface Circumstances {
+  /** The start is a trained file. */
+  readonly trained: boolean;
+  /** It has BatchNormalization. */
+  readonly normalised: boolean;
+  readonly dataName: string;
+  readonly trainImages: number;
+}
+
+/** Epochs when the user says nothing: MNIST needs no more than one. */
+const defaultEpochs = (dataName: string): number => (dataName === 'mnist' ? 1 : 10);
+
+/** The settings that the paper publishes (method.md, sections 6 and 11). */
+const paper: Partial<RunSettings> = {
+  count: 'mean',
+  resource: 'soft',
+  fusion: 'paper',
+  lossCoefficient: 0.5,
+  gapCoefficient: 5,
+  perMember: false,
+  searchFrom: 0,
+  searchUntil: 1,
+  maskLr: 1.5,
+  lr: 0.05,
+  warmup: 0,
+  weightDecay: 3e-4,
+  batch: 64,
+};
+
+/** Fill in what the user left open. */
+export function settle(given: TrainingOptions & MethodOptions, at: Circumstances): RunSettings {
+  const recipe = given.recipe ?? 'default';
+  const preset: Partial<RunSettings> = recipe === 'paper' ? { ...paper, order: at.trained ? 'l1' : 'natural' } : {};
+  const pick = <K extends keyof RunSettings>(key: K, otherwise: RunSettings[K]): RunSettings[K] =>
+    ((given as Partial<RunSettings>)[key] ?? preset[key] ?? otherwise) as RunSettings[K];
+  if (given.steps !== undefined && given.epochs !== undefined) {
+    throw new UserError('E_OPTION', 'Give either --steps or --epochs.', { usage: true });
+  }
+  const batch = pick('batch', 128);
+  const stepsPerEpoch = Math.max(1, Math.floor(at.trainImages / Math.min(batch, at.trainImages)));
+  const epochs = given.epochs ?? (given.steps === undefined ? defaultEpochs(at.dataName) : given.steps / stepsPerEpoch);
+  const steps = given.steps ?? Math.max(1, Math.round(epochs * stepsPerEpoch));
+  const searchFrom = pick('searchFrom', 0.1);
+  const searchUntil = pick('searchUntil', 0.7);
+  if (searchUntil < searchFrom) {
+    throw new UserError('E_OPTION', `--search-until ${searchUntil} lies before --search-from ${searchFrom}.`, { usage: true });
+  }
+  const maskSteps = Math.max(1, Math.round((searchUntil - searchFrom) * steps));
+  return {
+    epochs,
+    steps,
+    batch,
+    seed: pick('seed', 0),
+    lr: pick('lr', at.trained ? (at.normalised ? 0.05 : 0.01) : 0.1),
+    warmup: pick('warmup', 0.05),
+    optimizer: pick('optimizer', 'sgd'),
+    momentum: pick('momentum', 0.9),
+    weightDecay: pick('weightDecay', 5e-4),
+    labels: pick('labels', 'data'),
+    untrained: pick('untrained', false),
+    threads: given.threads ?? 0,
+    device: pick('device', 'auto'),
+    method: pick('method', 's2h'),
+    recipe,
+    routes: pick('routes', 't1'),
+    count: pick('count', 'ceil'),
+    resource: pick('resource', 'hard'),
+    fusion: pick('fusion', 'gnorm'),
+    lossCoefficient: pick('lossCoefficient', 1),
+    gapCoefficient: pick('gapCoefficient', 1),
+    maskGapWeight: pick('maskGapWeight', 1),
+    maskLr: pick('maskLr', Math.min(0.5, 60 / maskSteps)),
+    kappa: pick('kappa', 2),
+    relax: pick('relax', 0.01),
+    perMember: pick('perMember', true),
+    order: pick('order', 'l1'),
+    round: pick('round', 1),
+    temperature: pick('temperature', 1),
+    searchFrom,
+    searchUntil,
+  };
+}
+
+/** The budget asked for. @throws UserError E_BUDGET (usage) unless exactly one is */
+export function budgetAsked({ flops, params, bytes }: BudgetOptions): { resource: 'macs' | 'params' | 'size'; value: number } {
+  const asked = [
+    { resource: 'macs' as const, value: flops },
+    { resource: 'params' as const, value: params },
+    { resource: 'size' as const, value: bytes },
+  ].filter(({ value }) => value !== undefined);
+  if (asked.length !== 1) {
+    throw new UserError('E_BUDGET', `${asked.length ? 'More than one budget is given' : 'No budget is given'}.`, {
+      fix: 'Say how much may be kept with one of --flops 0.35, --params 0.5, --bytes 200000.',
+      usage: true,
+    });
+  }
+  return asked[0] as { resource: 'macs' | 'params' | 'size'; value: number };
+}
+
+/**
+ * What was given together with `--resume`: `--threads` is honoured, anything that equals the run's own setting changes
+ * nothing, and the rest is refused by name.
+ * @param own the run's settings, its model and data by the same keys
+ * @returns sentences about what is honoured
+ */
+export function checkResumed(given: Readonly<Record<string, unknown>>, own: Readonly<Record<string, unknown>>, directory: string): string[] {
+  const honoured: string[] = [];
+  const refused: string[] = [];
+  for (const [key, value] of Object.entries(given)) {
+    if (value === undefined || key === 'resume' || JSON.stringify(value) === JSON.stringify(own[key])) continue;
+    const name = key === 'model' ? 'the model' : flagOf(key);
+    if (key === 'threads') honoured.push(`--threads is ${value} now (the run had ${own[key] || 'all'}): the result may differ in the last bits.`);
+    else refused.push(`${name} ${JSON.stringify(value)} (the run has ${JSON.stringify(own[key] ?? null)})`);
+  }
+  if (refused.length) {
+    throw new UserError('E_RESUME_SETTING', `A run that is resumed keeps its settings: ${refused.join(', ')}.`, {
+      where: directory,
+      fix: `Leave them out, or start a new run from ${directory}/trained.onnx (its learning rate schedule begins anew).`,
+      usage: true,
+    });
+  }
+  return honoured;
+}
+
+/** SHA-256 of a file. */
+export const hashOf = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');

@@ -1,0 +1,52 @@
+import { existsSync } from 'node:fs';
+import { basename } from 'node:path';
+import type { Dataset } from '../data/dataset.ts';
+import { buildGraph, type Graph } from '../graph/graph.ts';
+import { type OnnxModel, readModel } from '../onnx/index.ts';
+import { operators } from '../ops/index.ts';
+import { type Coupling, coupleGraph } from '../prune/groups.ts';
+import { unshare } from '../rewrite/unshare.ts';
+import { UserError } from '../util/errors.ts';
+import { buildNetwork } from '../zoo/index.ts';
+
+/** Whether a model argument means a file rather than a named architecture. */
+export const isFile = (model: string): boolean => /\.onnx$/i.test(model) || model.includes('/') || existsSync(model);
+
+/** A short name for runs and reports. */
+export const modelName = (model: string): string => basename(model).replace(/\.onnx$/i, '');
+
+/**
+ * A named architecture for a data set.
+ * @param size what the network is fed: [height, width]
+ */
+export function namedModel(
+  name: string,
+  dataset: Dataset,
+  fed: { readonly size: readonly [number, number]; readonly channels: number },
+  options: { readonly seed: number; readonly width?: number; readonly shortcut?: 'A' | 'B' },
+): OnnxModel {
+  return buildNetwork(name, { classes: dataset.classes.length, channels: fed.channels, size: fed.size, ...options });
+}
+
+/** A model file, its constants given to one user each, and its coupled channels. */
+export function openModel(path: string): { model: OnnxModel; graph: Graph; coupling: Coupling } {
+  return coupled(readModel(path));
+}
+
+export function coupled(read: OnnxModel): { model: OnnxModel; graph: Graph; coupling: Coupling } {
+  const model = unshare(read, operators);
+  const graph = buildGraph(model, operators);
+  return { model, graph, coupling: coupleGraph(graph) };
+}
+
+/** What a model tells about its image input and its classes. @throws UserError E_INPUTS */
+export function interfaceOf(graph: Graph): { inputShape: (number | null)[]; outputs: number | undefined } {
+  if (graph.inputs.length !== 1) {
+    throw new UserError('E_INPUTS', `This network has ${graph.inputs.length} inputs (${graph.inputs.join(', ')}), not one of images.`, {
+      where: graph.model.path,
+    });
+  }
+  const shape = graph.types.get(graph.inputs[0])?.shape ?? [];
+  const classes = graph.types.get(graph.outputs[0])?.shape?.at(-1);
+  return { inputShape: shape.map(dim => (typeof dim === 'number' ? dim : null)), outputs: typeof classes === 'number' ? classes : undefined };
+}

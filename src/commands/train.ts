@@ -1,0 +1,142 @@
+import { z } from 'zod';
+import { type OnnxModel, writeModel } from '../onnx/index.ts';
+import { costOf } from '../prune/cost.ts';
+import { cutModel } from '../prune/cut.ts';
+import { readPlan } from '../prune/plan.ts';
+import { evaluateFile } from '../runtime/evaluate.ts';
+import { runtimeVersion } from '../runtime/session.ts';
+import { writeJson } from '../train/run-directory.ts';
+import { messageOf, UserError } from '../util/errors.ts';
+import { count, duration, percent, plusMinus } from '../util/format.ts';
+import { defineCommand } from './command.ts';
+import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
+import { contract } from './finish.ts';
+import type { Accuracy } from './outcome.ts';
+import { announce, needed, type Stopped, stoppedAt, trainingProgress } from './prune.ts';
+import { trainingOptions } from './run-options.ts';
+import { beginRun, type GivenOptions, resumeRun } from './run-start.ts';
+import { coupled } from './starting-model.ts';
+import { batchesOf, prepareTraining, readJson } from './training-run.ts';
+
+/** `result.json` of a plain training run. */
+export interface TrainResult {
+  readonly format: 's2h-result/1';
+  readonly model: string;
+  readonly data: string;
+  readonly method: 'plain';
+  readonly directory: string;
+  readonly macs: number;
+  readonly params: number;
+  /** On the test images: of the start and of trained.onnx, by ONNX Runtime. */
+  readonly accuracy: { readonly start: Accuracy; readonly onnx: Accuracy };
+  readonly steps: number;
+  readonly epochs: number;
+  readonly imagesPerSecond: number;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly threads: number;
+  readonly notes: readonly string[];
+  readonly versions: Readonly<Record<string, string>>;
+  readonly command: string;
+}
+
+export const command = defineCommand({
+  name: 'train',
+  summary: 'train a network plainly by the same loop: the honest starting point',
+  description: 'Leaves trained.onnx and result.json in its folder. With --widths it trains the network that a plan leaves of MODEL.',
+  arguments: [{ name: 'model', description: 'an ONNX file or a named architecture; not needed with --resume', required: false }],
+  options: z.object({
+    ...optionalDataOptions,
+    ...trainingOptions,
+    ...preprocessingOptions,
+    widths: z.string().optional().meta({ description: 'plan.json of a pruning run: cut MODEL to its widths first', value: 'PLAN' }),
+  }),
+  examples: ['train resnet20 --data cifar100', 'train resnet20 --data cifar100 --widths plan.json', 'train --resume runs/resnet20-cifar100-1'],
+  streams: true,
+
+  async run({ model }, { widths, ...options }, context): Promise<TrainResult | Stopped> {
+    const { resume } = options;
+    const started =
+      resume !== undefined
+        ? await resumeRun('train', { ...options, widths, model, resume } as Partial<GivenOptions> & { resume: string }, context)
+        : await beginRun(
+            {
+              verb: 'train',
+              method: 'plain',
+              model: needed(model, 'the model', 's2h train resnet20 --data cifar100'),
+              given: { ...options, ...(widths === undefined ? {} : { widths }), data: needed(options.data, '--data', '--data cifar100, or a folder of images') },
+              budget: null,
+              reshape: widths === undefined ? undefined : start => cutTo(start, widths),
+            },
+            context,
+          );
+    const { directory, finished, plan, config, notes } = started;
+    try {
+      if (finished) return finished as TrainResult;
+      const run = await prepareTraining(plan, context);
+      announce(started, context);
+      const progress = await run.go(directory);
+      if (progress.step < plan.settings.steps) return stoppedAt('train', progress.step, started);
+
+      const trained = run.network.exported('soft');
+      const about = { method: 'plain', steps: plan.settings.steps, seed: plan.settings.seed, version: config.versions.s2hpruner, role: 'trained' };
+      const metadata = new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(about)]]);
+      writeModel({ ...trained, metadata }, directory.file('trained.onnx'));
+      const accuracyOf = async (file: string): Promise<Accuracy> => {
+        const options = { threads: run.threads, signal: context.signal };
+        const { top1, correct, images, standardError } = await evaluateFile(directory.file(file), batchesOf(plan, 'test', context.signal), options);
+        return { accuracy: top1, correct, images, standardError };
+      };
+      const { coupling } = coupled(trained);
+      const result: TrainResult = {
+        format: 's2h-result/1',
+        model: config.model,
+        data: config.data,
+        method: 'plain',
+        directory: directory.path,
+        macs: costOf(coupling, 'macs').full,
+        params: costOf(coupling, 'params').full,
+        accuracy: { start: await accuracyOf('start.onnx'), onnx: await accuracyOf('trained.onnx') },
+        steps: progress.step,
+        epochs: progress.step / run.loader.stepsPerEpoch,
+        imagesPerSecond: progress.images / progress.seconds,
+        seconds: progress.seconds,
+        seed: plan.settings.seed,
+        threads: run.threads,
+        notes,
+        versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
+        command: config.command,
+      };
+      writeJson(directory.file('result.json'), result);
+      return result;
+    } finally {
+      directory.release();
+    }
+  },
+
+  render: result => {
+    if ('stopped' in result) return `Stopped after step ${result.step} of ${result.steps}; everything is saved. Go on with:\n  ${result.resume}`;
+    const { accuracy, directory } = result;
+    const share = (a: Accuracy) => plusMinus(a.accuracy, a.standardError, { digits: 2, unit: '%' });
+    return [
+      `${directory}/trained.onnx`,
+      `accuracy  ${share(accuracy.onnx)} on ${accuracy.onnx.images} test images (start: ${percent(accuracy.start.accuracy)})`,
+      `MACs      ${count(result.macs)} (papers: "FLOPs")`,
+      `params    ${count(result.params)}`,
+      `time      ${duration(result.seconds)}, ${result.steps} steps, ${Math.round(result.imagesPerSecond)} images/s on ${result.threads} threads`,
+    ].join('\n');
+  },
+  progress: trainingProgress,
+});
+
+/** What a plan leaves of a model. */
+function cutTo(start: OnnxModel, widths: string): OnnxModel {
+  const { coupling } = coupled(start);
+  let json: unknown;
+  try {
+    json = readJson(widths);
+  } catch (error) {
+    throw new UserError('E_PLAN', `The plan could not be read: ${messageOf(error)}.`, { where: widths, usage: true, cause: error });
+  }
+  return cutModel(coupling, readPlan(json, coupling, widths));
+}

@@ -1,0 +1,162 @@
+import { existsSync, readFileSync } from 'node:fs';
+import type { Batch, Dataset, Preprocessing } from '../data/dataset.ts';
+import { evalBatches, type TrainLoader, trainLoader } from '../data/loader.ts';
+import type { Tensor } from '../graph/engine.ts';
+import { methods, routes } from '../methods/index.ts';
+import type { OnnxModel } from '../onnx/index.ts';
+import { budgetOf } from '../prune/budget.ts';
+import { openEngine } from '../torch/index.ts';
+import { adamw, sgd } from '../torch/optim.ts';
+import { loadCheckpoint, newestCheckpoint, saveCheckpoint, type Trainee } from '../train/checkpoint.ts';
+import { evaluateViews, type Gap, type View, type ViewScore } from '../train/evaluation.ts';
+import { type Progress, train } from '../train/loop.ts';
+import type { Method } from '../train/method.ts';
+import { createNetwork, type Network } from '../train/network.ts';
+import { classification, match, type Objective } from '../train/objective.ts';
+import { learningRate } from '../train/schedule.ts';
+import type { RunDirectory } from '../train/run-directory.ts';
+import { createSearch, type Search } from '../train/search.ts';
+import { UserError } from '../util/errors.ts';
+import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from '../util/jsonl.ts';
+import type { Context } from './command.ts';
+import type { RunSettings } from './run-settings.ts';
+
+/** Everything that a training run is put together from. */
+export interface TrainingPlan {
+  readonly start: OnnxModel;
+  /** Its weights mean something: it is a file, and not said to be untrained. */
+  readonly trainedStart: boolean;
+  readonly dataset: Dataset;
+  readonly preprocessing: Preprocessing;
+  readonly settings: RunSettings;
+  readonly method: keyof typeof methods;
+  /** null: nothing is pruned. */
+  readonly budget: { readonly resource: 'macs' | 'params' | 'size'; readonly value: number } | null;
+}
+
+/** A run under the engine, ready to train. */
+export interface TrainingRun {
+  readonly network: Network;
+  readonly method: Method;
+  readonly search: Search | null;
+  readonly loader: TrainLoader;
+  readonly threads: number;
+  readonly libtorch: string;
+  /** Train from the newest checkpoint of the folder, if there is one. */
+  go(directory: RunDirectory): Promise<Progress>;
+  evaluate(views: readonly View[], split: 'validation' | 'test'): Promise<{ scores: Partial<Record<View, ViewScore>>; gap: Gap | null }>;
+}
+
+const evaluationBatch = 250;
+
+/** Images of a split as the network is fed. */
+export const batchesOf = (plan: Pick<TrainingPlan, 'dataset' | 'preprocessing'>, split: 'validation' | 'test', signal: AbortSignal): AsyncGenerator<Batch> =>
+  evalBatches(plan.dataset[split], { batch: evaluationBatch, preprocessing: plan.preprocessing, signal });
+
+/** Open the engine and build network, masks, method and loader. */
+export async function prepareTraining(plan: TrainingPlan, context: Context): Promise<TrainingRun> {
+  const { settings, dataset, preprocessing, start } = plan;
+  const torch = await openEngine({
+    threads: settings.threads || undefined,
+    device: settings.device,
+    setup: context.setup,
+    say: context.say,
+    onProgress: ({ what, done, total }) => context.onEvent({ type: 'progress', label: what, done, total, unit: 'bytes' }),
+  });
+  const network = createNetwork(torch, start);
+  const loader = trainLoader(dataset.train, { batch: settings.batch, seed: settings.seed, preprocessing, augmentation: dataset.augmentation });
+  refuseSingleImage(network, loader);
+  const objective: Objective = settings.labels === 'none' ? match(torch) : classification(torch);
+  const search = plan.budget
+    ? createSearch(network.coupling, budgetOf(network.coupling, plan.budget.resource, plan.budget.value, settings.round), {
+        ...settings,
+        granularity: settings.round,
+      })
+    : null;
+  const optimizer =
+    settings.optimizer === 'sgd'
+      ? sgd(torch, network.parameters, { momentum: settings.momentum, weightDecay: settings.weightDecay })
+      : adamw(torch, network.parameters, { weightDecay: settings.weightDecay });
+  const method = methods[plan.method]({
+    torch,
+    network,
+    objective,
+    search,
+    settings: { ...settings, routes: routes[settings.routes], maskLearningRate: settings.maskLr },
+    steps: settings.steps,
+    optimize: (gradients, rate) => optimizer.step(gradients, rate),
+  });
+  const teacher = objective.needsTeacher ? teacherOf(createNetwork(torch, start)) : null;
+  const trainee: Trainee = { torch, network, optimizer, search };
+  const shared = { trainee, teacher, labels: settings.labels === 'data', signal: context.signal };
+  const evaluate: TrainingRun['evaluate'] = (views, split) =>
+    evaluateViews(shared, objective, views, batchesOf(plan, split, context.signal));
+
+  return {
+    network,
+    method,
+    search,
+    loader,
+    threads: torch.threads,
+    libtorch: `${torch.version} (${torch.libtorch.kind})`,
+    evaluate,
+    async go(directory) {
+      const pointer = newestCheckpoint(directory.path);
+      const from: Progress = pointer ?? { step: 0, seconds: 0, images: 0 };
+      if (pointer) loadCheckpoint(directory.path, pointer, trainee);
+      const events = directory.file('events.jsonl');
+      // What was logged after the checkpoint happens again.
+      if (existsSync(events)) truncateJsonLines(events, event => Number(event.step ?? 0) > from.step);
+      const log = openJsonLines(events);
+      const emit = (event: { type: string; [key: string]: unknown }) => {
+        appendJsonLine(log, event);
+        context.onEvent(event);
+      };
+      try {
+        return await train({
+          ...shared,
+          method,
+          loader,
+          steps: settings.steps,
+          seed: settings.seed,
+          learningRate: learningRate(settings.lr, settings.steps, settings.warmup),
+          from,
+          onStep: event => emit({ ...event }),
+          save(progress) {
+            saveCheckpoint(directory.path, trainee, progress);
+            emit({ type: 'checkpoint', step: progress.step });
+          },
+          async onEpoch(step) {
+            if (step === settings.steps) method.result();
+            const { scores, gap } = await evaluate(method.views, 'validation');
+            const shares = Object.fromEntries(Object.entries(scores).map(([view, score]) => [view, score.accuracy]));
+            emit({ type: 'evaluation', step, split: 'validation', ...shares, ...(gap ?? {}) });
+          },
+        });
+      } finally {
+        closeJsonLines(log);
+      }
+    },
+  };
+}
+
+/** The network that is imitated, in evaluation mode. */
+const teacherOf = (network: Network) => (images: Tensor) => network.dense(images, false);
+
+/** Batch statistics of a single value per channel are no statistics. */
+function refuseSingleImage(network: Network, loader: TrainLoader): void {
+  if (loader.batch > 1) return;
+  const { graph } = network.coupling;
+  const flat = graph.nodes.find(node => {
+    if (node.opType !== 'BatchNormalization') return false;
+    const [, , ...spatial] = graph.types.get(node.inputs[0])?.shape ?? [];
+    return spatial.every(dim => dim === 1);
+  });
+  if (!flat) return;
+  throw new UserError('E_BATCH_OF_ONE', `BatchNormalization '${flat.name}' sees one value per channel when a batch has one image.`, {
+    fix: 'Train with --batch 2 or more, on at least two images.',
+  });
+}
+
+/** A JSON file of a run. */
+export const readJson = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));

@@ -1,0 +1,30 @@
+/**
+ * s2hpruner as a library: the commands as functions (positional arguments and options in one object, validated as on
+ * the command line; events and an AbortSignal in the second), and the parts that they are made of.
+ *
+ *     import { prune } from 's2hpruner';
+ *     const result = await prune({ model: 'resnet8', data: 'mnist', flops: 0.35 }, { onEvent: console.log });
+ */
+import { command as bench_ } from './commands/bench.ts';
+import { callable } from './commands/command.ts';
+import { command as evaluate_ } from './commands/eval.ts';
+import { command as prune_ } from './commands/prune.ts';
+import { command as train_ } from './commands/train.ts';
+import { command as verify_ } from './commands/verify.ts';
+
+/** Train a soft and a hard network together and hand back a smaller ONNX file. */
+export const prune = callable(prune_);
+/** Train a network plainly by the same loop. */
+export const train = callable(train_);
+/** Accuracy of a file, computed by ONNX Runtime alone. */
+export const evaluate = callable(evaluate_);
+/** Certificate that a cut file computes what the full one does without the removed channels. */
+export const verify = callable(verify_);
+/** Latency of files side by side in ONNX Runtime. */
+export const bench = callable(bench_);
+
+export type { CommandEvent, Context } from './commands/command.ts';
+export type { PruneResult } from './commands/outcome.ts';
+export type { Stopped } from './commands/prune.ts';
+export type { TrainResult } from './commands/train.ts';
+export { UserError } from './util/errors.ts';

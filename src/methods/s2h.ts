@@ -1,0 +1,86 @@
+import type { Tensor } from '../graph/engine.ts';
+import { type Direction, type MethodFactory, phaseAt, weighted } from '../train/method.ts';
+
+/**
+ * S2HPruner: soft-to-hard distillation (Lin et al., NeurIPS 2024, arXiv 2410.07046), Algorithm 1.
+ *
+ * theta  all parameters, shared by the soft network f(x; theta, w) and the hard network f(x; theta, m)
+ * u      one logit per admissible channel count of a group; w(u) relaxed masks, m(u) binary ones
+ * s, h   outputs of the soft and the hard network
+ * L      task loss of s; G gap between s and h; R distance of the cost from the budget
+ *
+ * theta learns from L through the soft network and from G through the hard one; u learns from L and G through the soft
+ * network, and from R. G never reaches theta through the soft network ("decoupled"), unless a route says so.
+ */
+export const s2h: MethodFactory = ({ torch, network, objective, search: found, settings, steps, optimize }) => {
+  const search = found!;
+  const theta = network.parameters;
+  const { routes, lossCoefficient: beta, gapCoefficient: gamma } = settings;
+  const { grad, detach } = torch;
+  const phases = [
+    { name: 'warm-up', start: 0 },
+    { name: 'search', start: Math.round(settings.searchFrom * steps) },
+    { name: 'finish', start: Math.round(settings.searchUntil * steps) },
+  ];
+  const all = (tensors: readonly Tensor[]) => tensors.map(detach);
+  /** G, a divergence between the two networks; the one that is taught is not detached. */
+  const gap = (direction: Direction, s: readonly Tensor[], h: readonly Tensor[]) =>
+    direction === 'soft-hard' ? objective.gap(s, h) : objective.gap(h, s);
+
+  return {
+    phases,
+    views: ['soft', 'hard'],
+
+    step(x, target, step, learningRate) {
+      if (step === phases[1].start) search.sort(network.values);
+      if (step === phases[2].start) search.freeze();
+      const moving = phaseAt(phases, step).name === 'search';
+      const routedSoft = routes.weightsThroughSoft ?? (moving ? routes.masksThroughSoft : null);
+
+      const masks = search.masks(); // w, m, E, c
+      network.setMask(masks.w);
+      network.setKept(masks.kept);
+
+      // Soft network: the task.
+      const s = network.soft(x, true);
+      const L = objective.loss(s, target);
+      const gL = grad(L, moving ? [...theta, network.mask] : theta, { retain: routedSoft !== null });
+
+      // Hard network: taught by the soft one.
+      const h = network.hard(x, true);
+      const G = gap(routes.weightsThroughHard ?? 'soft-hard', all(s), h);
+      const gGhard = routes.weightsThroughHard ? grad(G, theta) : theta.map(() => null);
+
+      // The gap through the soft network: to the masks, and to theta only where route 4 is open.
+      const toTheta = routes.weightsThroughSoft ? theta : [];
+      const toMask = routes.masksThroughSoft && moving ? [network.mask] : [];
+      const gGsoft = toTheta.length + toMask.length ? grad(gap(routedSoft, s, all(h)), [...toTheta, ...toMask]) : [];
+
+      // theta <- O(theta, beta gL + gamma gG)
+      const gG = routes.weightsThroughSoft ? weighted(torch, 1, gGhard, 1, gGsoft.slice(0, theta.length)) : gGhard;
+      optimize(weighted(torch, beta, gL.slice(0, theta.length), gamma * routes.coefficient, gG), learningRate);
+
+      // u <- u - lambda_w fuse(gL, gG, gR)
+      const R = search.resource(masks);
+      if (moving) {
+        const toLogits = (dw: Tensor | null | undefined, by: number) =>
+          search.toLogits(masks, dw ? torch.values(dw) : new Float32Array(network.mask.shape[0])).map(g => g.map(v => by * v));
+        const gradients = {
+          gL: toLogits(gL[theta.length], 1),
+          gG: toLogits(toMask.length ? gGsoft[toTheta.length] : null, routes.coefficient),
+          gR: R.gradient,
+        };
+        search.move(gradients, R.ratio, settings.maskLearningRate);
+      }
+      return { L: torch.item(L), G: torch.item(G), R: R.value, ratio: R.ratio };
+    },
+
+    result() {
+      search.freeze();
+      const { w, kept } = search.masks();
+      network.setMask(w);
+      network.setKept(kept);
+      return kept;
+    },
+  };
+};

@@ -1,0 +1,203 @@
+import { UserError } from '../util/errors.ts';
+
+/** The file that bytes are views of, for error messages. */
+export interface SourceFile {
+  readonly path?: string;
+  /** `byteOffset` of the file's first byte in its buffer. */
+  readonly base: number;
+}
+
+/** Varint, 8 bytes, length-delimited, 4 bytes. ONNX has no groups (3 and 4). */
+export type WireType = 0 | 1 | 2 | 5;
+
+/** One field of a message as it stands in the file. https://protobuf.dev/programming-guides/encoding/ */
+export interface WireField {
+  readonly number: number;
+  readonly type: WireType;
+  /** What it lies in: the field is `from` to `end` of it, its content (without tag and length) `start` to `end`. */
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The error for a file that is not what it should be: path and byte offset, never a RangeError. */
+export function corrupt(file: SourceFile, bytes: Uint8Array, at: number, what: string): UserError {
+  const offset = bytes.byteOffset - file.base + at;
+  const path = file.path ?? 'the model';
+  return new UserError('E_ONNX_CORRUPT', `${path} is not a sound ONNX file: ${what} at byte ${offset}.`, {
+    where: path,
+    fix: 'Fetch or export it again.',
+  });
+}
+
+/** The error for a field that is not what it should be. */
+export const corruptField = (file: SourceFile, field: WireField, what: string): UserError =>
+  corrupt(file, field.bytes, field.from, what);
+
+/**
+ * The fields of one message, in file order, without looking into them.
+ * @param from, end of the message in `bytes`
+ * @throws UserError E_ONNX_CORRUPT when the bytes end inside a field or no message can look like this
+ */
+export function walk(bytes: Uint8Array, file: SourceFile, from = 0, end = bytes.byteLength): WireField[] {
+  const fields: WireField[] = [];
+  let at = from;
+  const number = (): number => {
+    const first = at;
+    let value = 0;
+    for (let scale = 1; at < end; scale *= 128) {
+      const byte = bytes[at++];
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+      if (at - first === 10) throw corrupt(file, bytes, first, 'a number longer than ten bytes');
+    }
+    throw corrupt(file, bytes, end, 'the file ends inside a number');
+  };
+  while (at < end) {
+    const first = at;
+    const tag = number();
+    const field = Math.floor(tag / 8);
+    const type = tag % 8;
+    if (field === 0 || tag >= 2 ** 32) throw corrupt(file, bytes, first, 'an impossible field number');
+    let start = at;
+    if (type === 0) number();
+    else if (type === 1) at += 8;
+    else if (type === 5) at += 4;
+    else if (type === 2) {
+      const length = number();
+      start = at;
+      at += length;
+    } else throw corrupt(file, bytes, first, `an impossible wire type (${type})`);
+    if (at > end) {
+      throw corrupt(file, bytes, first, `field ${field} wants ${at - start} bytes, ${end - start} are left`);
+    }
+    fields.push({ number: field, type, bytes, from: first, start, end: at });
+  }
+  return fields;
+}
+
+/** The fields of the message that a field holds. */
+export const fieldsIn = (field: WireField, file: SourceFile): WireField[] =>
+  walk(field.bytes, file, field.start, field.end);
+
+/** A field with tag and length: a view. */
+export const whole = (field: WireField): Uint8Array => field.bytes.subarray(field.from, field.end);
+
+/** A field's content: a view. */
+export const content = (field: WireField): Uint8Array => field.bytes.subarray(field.start, field.end);
+
+const utf8 = new TextDecoder();
+
+/** Content as text. */
+export function text(field: WireField): string {
+  // Names are short and ASCII; views and decoder calls would take most of the time of reading a large graph.
+  const { bytes, start, end } = field;
+  let short = '';
+  for (let at = start; at < end && end - start < 64; at++) {
+    if (bytes[at] > 127) return utf8.decode(content(field));
+    short += String.fromCharCode(bytes[at]);
+  }
+  return end - start < 64 ? short : utf8.decode(content(field));
+}
+
+/** Varints one after the other, as signed 64-bit integers: the content of a packed field, or one varint. */
+export function varints({ bytes, start, end }: WireField): bigint[] {
+  const values: bigint[] = [];
+  for (let at = start; at < end; ) {
+    let low = 0;
+    let scale = 1;
+    let byte: number;
+    // Seven groups of 7 bits fit a double exactly; the few longer ones take the slow way.
+    const first = at;
+    do {
+      byte = bytes[at++];
+      low += (byte & 127) * scale;
+      scale *= 128;
+    } while (byte >= 128 && at < end && at - first < 7);
+    let value = BigInt(low);
+    for (let shift = 49n; byte >= 128 && at < end && at - first < 10; shift += 7n) {
+      byte = bytes[at++];
+      value |= BigInt(byte & 127) << shift;
+    }
+    values.push(BigInt.asIntN(64, value));
+  }
+  return values;
+}
+
+/** A varint field's value as a signed 64-bit integer. */
+export const integer = (field: WireField): bigint => varints(field)[0];
+
+/** A varint; negative numbers take ten bytes, as protobuf's int64 does. */
+export function varint(value: number | bigint): Uint8Array {
+  if (typeof value === 'number' && value >= 0 && value < 128) return Uint8Array.of(value);
+  let rest = BigInt.asUintN(64, BigInt(value));
+  const bytes: number[] = [];
+  while (rest >= 128n) {
+    bytes.push(Number(rest & 127n) | 128);
+    rest >>= 7n;
+  }
+  bytes.push(Number(rest));
+  return Uint8Array.from(bytes);
+}
+
+/** An encoded varint field. */
+export const integerField = (number: number, value: number | bigint): Uint8Array =>
+  join([varint(number * 8), varint(value)]);
+
+/** An encoded length-delimited field as chunks; the content is not copied. */
+export const bytesField = (number: number, chunks: readonly Uint8Array[]): Uint8Array[] => [
+  join([varint(number * 8 + 2), varint(byteLength(chunks))]),
+  ...chunks,
+];
+
+const encoder = new TextEncoder();
+
+/** An encoded string field. */
+export const textField = (number: number, value: string): Uint8Array =>
+  join(bytesField(number, [encoder.encode(value)]));
+
+/** Sum of the chunks' lengths. */
+export const byteLength = (chunks: readonly Uint8Array[]): number =>
+  chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+
+/** The chunks in one array. */
+export function join(chunks: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(byteLength(chunks));
+  let at = 0;
+  for (const chunk of chunks) {
+    joined.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return joined;
+}
+
+/**
+ * The same bytes in fewer chunks: neighbours in one buffer become one view, runs of small ones are copied together.
+ * Chunks of `large` bytes and more are never copied.
+ */
+export function coalesce(chunks: readonly Uint8Array[], large = 65_536): Uint8Array[] {
+  const views: Uint8Array[] = [];
+  for (const chunk of chunks) {
+    const last = views.at(-1);
+    if (chunk.byteLength === 0) continue;
+    if (last && last.buffer === chunk.buffer && last.byteOffset + last.byteLength === chunk.byteOffset) {
+      views[views.length - 1] = new Uint8Array(last.buffer, last.byteOffset, last.byteLength + chunk.byteLength);
+    } else views.push(chunk);
+  }
+  const result: Uint8Array[] = [];
+  let small: Uint8Array[] = [];
+  const flush = () => {
+    if (small.length) result.push(small.length === 1 ? small[0] : join(small));
+    small = [];
+  };
+  for (const view of views) {
+    if (view.byteLength < large) small.push(view);
+    else {
+      flush();
+      result.push(view);
+    }
+  }
+  flush();
+  return result;
+}

@@ -1,0 +1,23 @@
+import { operator, runningMean, runningVariance, scale, shift } from '../graph/operator.ts';
+import { untrainable } from './families/untrainable.ts';
+
+/** Batch normalisation over axis 1. https://onnx.ai/onnx/operators/onnx__BatchNormalization.html (7, 9, 14, 15) */
+export const BatchNormalization = operator('BatchNormalization', {
+  roles: { 1: scale, 2: shift, 3: runningMean, 4: runningVariance },
+  foldable: [1, 2],
+  overwritable: true,
+  shape: n => [n.type(0), ...n.outputs.slice(1).map(() => ({ elemType: n.type(0).elemType, shape: [n.shape(0)[1]] }))],
+  couple: n => `N C *, C, C, C, C -> N C *${', C'.repeat(n.outputs.length - 1)}`,
+  zero: () => 'constant',
+  forward(n, engine) {
+    if (n.int('training_mode', 0) === 1 || n.int('spatial', 1) === 0 || n.outputs.some((name, i) => i > 0 && name)) {
+      throw untrainable(n, 'it is in training mode or not per channel', 'Export the model in evaluation mode (model.eval()).');
+    }
+    const batchNorm = engine.op('batch_norm');
+    const epsilon = n.float('epsilon', 1e-5);
+    // ONNX weighs the old running value, libtorch the new one.
+    const momentum = 1 - n.float('momentum', 0.9);
+    return ([x, gamma, beta, mean, variance], { training }) =>
+      batchNorm(x, gamma, beta, mean, variance, training, momentum, epsilon, true);
+  },
+});

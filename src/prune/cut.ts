@@ -1,0 +1,201 @@
+import { buildGraph, type Graph, type GraphNode } from '../graph/graph.ts';
+import { type Const, type Follow, UnknownShape } from '../graph/operator.ts';
+import {
+  changeNode,
+  gatherAxis,
+  makeNode,
+  type NodeProto,
+  type OnnxModel,
+  type OnnxTensor,
+  shapeOf,
+  type ValueInfoProto,
+  valueInfo,
+  withAttributes,
+  withShape,
+} from '../onnx/index.ts';
+import { UserError } from '../util/errors.ts';
+import { type ConstantStore, constantStore } from './constant-store.ts';
+import { changedLengths } from './lengths.ts';
+import type { Coupling } from './groups.ts';
+import { type KeptChannels, keptIndices } from './plan.ts';
+
+type Indices = ReturnType<typeof keptIndices>;
+
+/** Nodes that take a node's place; those that are not in it stay as they are. */
+type Changed = Map<NodeProto, readonly NodeProto[]>;
+
+/**
+ * Remove the channels that a plan does not keep. The new model shares every untouched tensor and node with the old one;
+ * with nothing to remove it is the old one.
+ * @param gather how to shorten a constant (the training engine needs shapes only)
+ * @throws UserError E_CUT where a node cannot follow
+ */
+export function cutModel(coupling: Coupling, kept: KeptChannels, gather: typeof gatherAxis = gatherAxis): OnnxModel {
+  const { graph } = coupling;
+  const indices = keptIndices(coupling, kept);
+  const shorten = (tensor: OnnxTensor): OnnxTensor =>
+    tensor.dims.reduce<OnnxTensor>((shorter, _, axis) => {
+      const left = indices({ value: tensor.name, axis });
+      return left ? gather(shorter, axis, left) : shorter;
+    }, tensor);
+
+  const store = constantStore(graph, shorten);
+  const changed: Changed = new Map();
+  const rewritten = new Map<GraphNode, ReadonlySet<number>>();
+  for (const node of graph.nodes) {
+    const follow = followOf(node, indices);
+    const next = (follow && cutNode(node, follow, store)) ?? cutConstantNode(graph, node, shorten);
+    if (next) changed.set(node.proto, next);
+    if (follow?.gather || follow?.constants) rewritten.set(node, new Set(Object.keys(follow.constants ?? {}).map(Number)));
+  }
+  if (changed.size === 0 && !store.changed()) return graph.model;
+  const cut = assembled(graph, store, changed, indices);
+  return freezeLengths(graph, cut, rewritten, store, changed) ? assembled(graph, store, changed, indices) : cut;
+}
+
+function followOf(node: GraphNode, indices: Indices): Follow | null {
+  try {
+    return node.operator?.cut?.(node, indices) ?? null;
+  } catch (error) {
+    if (!(error instanceof UnknownShape)) throw error;
+    throw new UserError('E_CUT', `${node.opType} '${node.name}' cannot follow this cut.`, {
+      fix: 'Keep its channels whole, or export the model with static shapes.',
+    });
+  }
+}
+
+function cutNode(node: GraphNode, follow: Follow, store: ConstantStore): readonly NodeProto[] | null {
+  const { attributes, constants, gather } = follow;
+  let next = node.proto;
+  if (attributes) next = withAttributes(next, attributes as Parameters<typeof withAttributes>[1]);
+  if (constants) {
+    const input = [...node.inputs];
+    for (const [index, values] of Object.entries(constants)) {
+      input[Number(index)] = store.replace(node, Number(index), values);
+    }
+    if (input.some((name, i) => name !== node.inputs[i])) next = changeNode(next, { input });
+  }
+  if (!gather) return next === node.proto ? null : [next];
+  const picked = store.addInts(`${node.name}_indices`, gather.indices);
+  const make = (output: string, name: string) =>
+    makeNode('Gather', [node.inputs[0], picked], [output], { axis: gather.axis }, { name });
+  if (!attributes && !constants) return [make(node.outputs[0], node.proto.name)];
+  const gathered = store.fresh(`${node.name}_gathered`);
+  return [make(gathered, gathered), changeNode(next, { input: [gathered, ...next.input.slice(1)] })];
+}
+
+/** A weight that lives in a Constant node. */
+function cutConstantNode(
+  graph: Graph,
+  node: GraphNode,
+  shorten: (tensor: OnnxTensor) => OnnxTensor,
+): readonly NodeProto[] | null {
+  const own = node.attribute('value') as OnnxTensor | undefined;
+  const tensor = graph.tensors.get(node.outputs[0]);
+  if (!tensor || !own) return null;
+  const shorter = shorten(tensor);
+  return shorter === tensor ? null : [withAttributes(node.proto, { value: { ...shorter, name: own.name } })];
+}
+
+/**
+ * Lengths that the graph reads off a shortened value and computes with (1/sqrt of a width, say) have to stay what they
+ * were: they become constants.
+ * @returns whether there were any
+ */
+function freezeLengths(
+  graph: Graph,
+  cut: OnnxModel,
+  rewritten: ReadonlyMap<GraphNode, ReadonlySet<number>>,
+  store: ConstantStore,
+  changed: Changed,
+): boolean {
+  // Known values that depend on an input are lengths.
+  if (![...graph.constants.keys()].some(value => !graph.fixed.has(value))) return false;
+  const shapes = Object.fromEntries(graph.inputs.map(name => [name, graph.types.get(name)?.shape ?? []]));
+  const after = buildGraph(cut, graph.operators, { shapes });
+  const lengths = changedLengths(graph, after, rewritten);
+  const frozen = new Map<Const, string>();
+  for (const { node, input, value } of lengths) {
+    let name = frozen.get(value);
+    if (!name) frozen.set(value, (name = store.addConst(`${node.inputs[input]}_before`, value)));
+    const nodes = changed.get(node.proto) ?? [node.proto];
+    const last = nodes[nodes.length - 1];
+    changed.set(node.proto, [...nodes.slice(0, -1), changeNode(last, { input: last.input.with(input, name) })]);
+  }
+  return lengths.length > 0;
+}
+
+/** The model with its constants and nodes replaced and all declared shapes brought up to date. */
+function assembled(graph: Graph, store: ConstantStore, changed: Changed, indices: Indices): OnnxModel {
+  const { model } = graph;
+  const shortened = (info: ValueInfoProto): ValueInfoProto => {
+    const shape = shapeOf(info);
+    const lengths = shape?.map((dim, axis) => (dim === null ? dim : (indices({ value: info.name, axis })?.length ?? dim)));
+    return shape && lengths!.some((dim, axis) => dim !== shape[axis]) ? withShape(info, lengths!) : info;
+  };
+  const nodes = withoutDead(
+    model.graph.nodes,
+    model.graph.nodes.flatMap(node => changed.get(node) ?? [node]),
+    graph.outputs,
+  );
+  const unused = unusedNow(model, nodes);
+  const initializers = store.all().filter(tensor => !unused.has(tensor.name));
+  const byName = new Map(initializers.map(tensor => [tensor.name, tensor]));
+  const inputs = model.graph.inputs.flatMap(info => {
+    const tensor = byName.get(info.name);
+    if (!tensor) return unused.has(info.name) ? [] : [shortened(info)];
+    return [shapeOf(info)?.join() === tensor.dims.join() ? info : withShape(info, tensor.dims)];
+  });
+  // Up to IR version 3 every initializer is an input too.
+  const listed = model.irVersion < 4 ? initializers.filter(({ name }) => store.isNew(name)) : [];
+  return {
+    ...model,
+    graph: {
+      ...model.graph,
+      nodes,
+      initializers,
+      inputs: [...inputs, ...listed.map(({ name, dataType, dims }) => valueInfo(name, dataType, dims))],
+      outputs: model.graph.outputs.map(shortened),
+      valueInfo: model.graph.valueInfo.map(shortened),
+    },
+  };
+}
+
+const hasSubgraph = (node: NodeProto): boolean => node.attribute.some(({ g, graphs }) => g || graphs.length);
+
+/** Leave out nodes that only fed what the cut replaced by a constant. */
+function withoutDead(
+  before: readonly NodeProto[],
+  after: readonly NodeProto[],
+  outputs: readonly string[],
+): readonly NodeProto[] {
+  // Sub-graphs read outer values without listing them.
+  if (before.some(hasSubgraph)) return after;
+  const aliveBefore = alive(before, outputs);
+  const aliveAfter = alive(after, outputs);
+  const diedNow = new Set(before.filter(node => aliveBefore.has(node)));
+  return after.filter(node => aliveAfter.has(node) || !diedNow.has(node));
+}
+
+/** Nodes that an output depends on. */
+function alive(nodes: readonly NodeProto[], outputs: readonly string[]): Set<NodeProto> {
+  const used = new Set(outputs);
+  const found = new Set<NodeProto>();
+  const producers = new Map(nodes.flatMap(node => node.output.map(value => [value, node] as const)));
+  const waiting = [...used];
+  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
+    const node = producers.get(value);
+    if (!node || found.has(node)) continue;
+    found.add(node);
+    waiting.push(...node.input);
+  }
+  return found;
+}
+
+/** Initializers that some node used before, and none does now. */
+function unusedNow({ graph }: OnnxModel, nodes: readonly NodeProto[]): ReadonlySet<string> {
+  if (nodes.some(hasSubgraph)) return new Set();
+  const now = new Set([...nodes.flatMap(node => node.input), ...graph.outputs.map(output => output.name)]);
+  const before = new Set(graph.nodes.flatMap(node => node.input));
+  return new Set(graph.initializers.map(({ name }) => name).filter(name => before.has(name) && !now.has(name)));
+}

@@ -1,0 +1,154 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { Graph } from '../graph/graph.ts';
+import { UserError } from '../util/errors.ts';
+import type { Coupling } from './groups.ts';
+
+/** Which channels of every group are kept, in ascending order. */
+export type KeptChannels = readonly (readonly number[])[];
+
+const planSchema = z.object({
+  format: z.literal('s2h-plan/1'),
+  graph: z.string(),
+  groups: z.array(z.object({ name: z.string(), size: z.int().positive(), kept: z.array(z.int()) })),
+});
+
+/** What is read of a `plan.json`. */
+export type Plan = z.infer<typeof planSchema>;
+
+/** One constant that a cut shortens. */
+export interface PlanCut {
+  readonly initializer: string;
+  readonly axis: number;
+  readonly kept: readonly number[];
+  readonly role: 'producer' | 'consumer' | 'follower';
+}
+
+/** A plan with what follows from it, for readers: only `graph` and `groups` are read again. */
+export interface WrittenPlan extends Plan {
+  readonly cuts: readonly PlanCut[];
+}
+
+/** A hash of the structure and the shapes of a graph, not of its weights: a plan fits a retrained copy too. */
+export function graphHash(graph: Graph): string {
+  const hash = createHash('sha256');
+  const add = (value: unknown) => hash.update(`${JSON.stringify(value)}\n`);
+  for (const node of graph.nodes) {
+    add([node.domain, node.opType, node.inputs, node.outputs]);
+    add(
+      [...node.proto.attribute]
+        .map(({ name, i, f, s, ints, floats }) => [
+          name,
+          String(i),
+          f,
+          Buffer.from(s).toString('hex'),
+          ints.map(String),
+          floats,
+        ])
+        .sort(),
+    );
+  }
+  for (const [name, tensor] of graph.tensors) add([name, tensor.dataType, tensor.dims]);
+  for (const name of [...graph.inputs, ...graph.outputs]) add([name, graph.types.get(name)]);
+  return hash.digest('hex').slice(0, 32);
+}
+
+/** A plan as it is written to a file. */
+export function planOf(coupling: Coupling, kept: KeptChannels): WrittenPlan {
+  return {
+    format: 's2h-plan/1',
+    graph: graphHash(coupling.graph),
+    groups: coupling.groups.map((group, i) => ({ name: group.name, size: group.size, kept: [...kept[i]] })),
+    cuts: cutsOf(coupling, kept),
+  };
+}
+
+/** Every constant that a plan shortens, with the indices that stay. */
+export function cutsOf(coupling: Coupling, kept: KeptChannels): PlanCut[] {
+  const indices = keptIndices(coupling, kept);
+  const cuts: PlanCut[] = [];
+  const roles = new Map<string, 'out' | 'in' | null>();
+  for (const group of [...coupling.groups, ...coupling.walled]) {
+    for (const member of group.members) roles.set(`${member.value}\n${member.axis}`, member.weight);
+  }
+  for (const [initializer, tensor] of coupling.graph.tensors) {
+    tensor.dims.forEach((_, axis) => {
+      const left = indices({ value: initializer, axis });
+      if (!left) return;
+      const weight = roles.get(`${initializer}\n${axis}`);
+      cuts.push({
+        initializer,
+        axis,
+        kept: left,
+        role: weight === 'out' ? 'producer' : weight === 'in' ? 'consumer' : 'follower',
+      });
+    });
+  }
+  return cuts;
+}
+
+/** For an axis the indices that stay, in order; null: all of them. */
+export function keptIndices(
+  coupling: Coupling,
+  kept: KeptChannels,
+): (ref: { value: string; axis: number }) => readonly number[] | null {
+  const alive = new Uint8Array(coupling.channels);
+  kept.forEach((channels, group) => {
+    for (const channel of channels) alive[coupling.offsets[group] + channel] = 1;
+  });
+  const cache = new Map<Int32Array, readonly number[] | null>();
+  return ref => {
+    const channels = coupling.channelsOf(ref);
+    if (!channels) return null;
+    let left = cache.get(channels);
+    if (left === undefined) {
+      const indices = Array.from(channels.keys()).filter(i => channels[i] < 0 || alive[channels[i]]);
+      cache.set(channels, (left = indices.length === channels.length ? null : indices));
+    }
+    return left;
+  };
+}
+
+/**
+ * Read a plan for a graph.
+ * @param json the parsed file
+ * @throws UserError E_PLAN where it is malformed, belongs to another graph, or keeps channels that are not there
+ */
+export function readPlan(json: unknown, coupling: Coupling, where?: string): KeptChannels {
+  const refuse = (what: string, fix?: string): never => {
+    throw new UserError('E_PLAN', what, { where, fix });
+  };
+  const parsed = planSchema.safeParse(json);
+  if (!parsed.success) return refuse(`This is not a plan of the format s2h-plan/1: ${z.prettifyError(parsed.error)}`);
+  const plan = parsed.data;
+  const hash = graphHash(coupling.graph);
+  if (plan.graph !== hash) {
+    refuse(
+      `The plan was made for another graph (${plan.graph}, this file has ${hash}).`,
+      'Use the file that it was made for, or a retrained copy of it.',
+    );
+  }
+  const byName = new Map(plan.groups.map(group => [group.name, group]));
+  for (const { name } of plan.groups) {
+    if (!coupling.groups.some(group => group.name === name))
+      refuse(`The plan has a group '${name}' that this graph lacks.`);
+  }
+  return coupling.groups.map(group => {
+    const planned = byName.get(group.name) ?? refuse(`The plan lacks the group '${group.name}'.`);
+    if (planned.size !== group.size)
+      refuse(`Group '${group.name}' has ${group.size} channels, in the plan ${planned.size}.`);
+    if (planned.kept.length === 0) refuse(`Group '${group.name}' keeps no channel.`, 'At least one has to stay.');
+    planned.kept.forEach((channel, at) => {
+      if (channel < 0 || channel >= group.size)
+        refuse(
+          `Group '${group.name}' keeps channel ${channel} at position ${at}, but has channels 0 to ${group.size - 1}.`,
+        );
+      if (at > 0 && channel <= planned.kept[at - 1])
+        refuse(
+          `Group '${group.name}' lists channel ${channel} at position ${at} after ${planned.kept[at - 1]}.`,
+          'List channels in ascending order, each once.',
+        );
+    });
+    return planned.kept;
+  });
+}

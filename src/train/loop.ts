@@ -1,0 +1,118 @@
+import type { Batch } from '../data/dataset.ts';
+import type { TrainLoader } from '../data/loader.ts';
+import type { Tensor } from '../graph/engine.ts';
+import { UserError } from '../util/errors.ts';
+import { stream } from '../util/random.ts';
+import type { Trainee } from './checkpoint.ts';
+import { type Method, phaseAt, type StepReport } from './method.ts';
+import type { Target } from './objective.ts';
+
+export interface LoopOptions {
+  readonly trainee: Trainee;
+  readonly method: Method;
+  readonly loader: Pick<TrainLoader, 'at' | 'stepsPerEpoch'>;
+  readonly steps: number;
+  readonly seed: number;
+  learningRate(step: number): number;
+  /** Outputs of the network that is imitated; null when nothing is. */
+  readonly teacher: ((images: Tensor) => readonly Tensor[]) | null;
+  readonly labels: boolean;
+  readonly signal: AbortSignal;
+  /** Where to go on: steps, seconds and images so far. */
+  readonly from: Progress;
+  onStep(report: StepEvent): void;
+  save(progress: Progress): void;
+  /** Called after the last step of every epoch and of the run. */
+  onEpoch(step: number): Promise<void>;
+}
+
+export interface Progress {
+  readonly step: number;
+  readonly seconds: number;
+  readonly images: number;
+}
+
+export interface StepEvent extends StepReport {
+  readonly type: 'step';
+  /** Steps that are done, this one included. */
+  readonly step: number;
+  readonly steps: number;
+  readonly phase: string;
+  readonly learningRate: number;
+  readonly imagesPerSecond: number;
+}
+
+const saveEverySeconds = 30;
+
+/**
+ * Train: one batch a step, a turn of the event loop after each. Checkpoints after the first step, then every 30 s, when
+ * it is aborted, and at the end.
+ * @returns where it stopped: at `steps`, or earlier when it was aborted
+ * @throws UserError E_NOT_FINITE when a loss is; the last checkpoint is from before
+ */
+export async function train(options: LoopOptions): Promise<Progress> {
+  const { trainee, method, loader, steps, signal } = options;
+  const { torch } = trainee;
+  let { step, seconds, images } = options.from;
+  let saved = performance.now();
+  let savedStep = step;
+  const save = () => {
+    options.save({ step, seconds, images });
+    saved = performance.now();
+    savedStep = step;
+  };
+  while (step < steps) {
+    if (signal.aborted) {
+      if (savedStep !== step) save();
+      return { step, seconds, images };
+    }
+    const began = performance.now();
+    const batch = await loader.at(step);
+    const learningRate = options.learningRate(step);
+    torch.seed(stream(options.seed, 'engine', step).uint32());
+    const report = torch.scope(() => {
+      const { x, target } = onDevice(options, batch);
+      return method.step(x, target, step, learningRate);
+    });
+    refuseNotFinite(report, step, learningRate);
+    step++;
+    images += batch.labels.length;
+    seconds += (performance.now() - began) / 1000;
+    options.onStep({
+      type: 'step',
+      step,
+      steps,
+      phase: phaseAt(method.phases, step - 1).name,
+      learningRate,
+      ...report,
+      imagesPerSecond: images / seconds,
+    });
+    if (step === 1 || step === steps || performance.now() - saved > saveEverySeconds * 1000) save();
+    if (step % loader.stepsPerEpoch === 0 || step === steps) await options.onEpoch(step);
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  return { step, seconds, images };
+}
+
+/** A batch as tensors. */
+export function onDevice(
+  { trainee: { torch }, teacher, labels }: Pick<LoopOptions, 'trainee' | 'teacher' | 'labels'>,
+  batch: Batch,
+): { x: Tensor; target: Target } {
+  const x = torch.tensor(batch.images, batch.shape);
+  return {
+    x,
+    target: {
+      labels: labels ? torch.tensor(BigInt64Array.from(batch.labels, BigInt), [batch.labels.length]) : null,
+      teacher: teacher ? torch.noGrad(() => teacher(x)) : null,
+    },
+  };
+}
+
+function refuseNotFinite(report: StepReport, step: number, learningRate: number): void {
+  const bad = (['L', 'G', 'R'] as const).filter(name => report[name] !== undefined && !Number.isFinite(report[name]));
+  if (bad.length === 0) return;
+  throw new UserError('E_NOT_FINITE', `${bad.join(' and ')} is not a number at step ${step + 1} (learning rate ${learningRate.toPrecision(3)}).`, {
+    fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. The last checkpoint is from before.',
+  });
+}

@@ -1,0 +1,97 @@
+import type { Tensor } from '../graph/engine.ts';
+import type { KeptChannels } from '../prune/plan.ts';
+import type { Torch } from '../torch/index.ts';
+import type { Network } from './network.ts';
+import type { Objective, Target } from './objective.ts';
+import type { Search } from './search.ts';
+
+/** A part of a run. A step belongs to the last phase that starts at or before it. */
+export interface Phase {
+  readonly name: string;
+  /** First step. */
+  readonly start: number;
+}
+
+/** What a method works with. */
+export interface MethodContext {
+  readonly torch: Torch;
+  readonly network: Network;
+  readonly objective: Objective;
+  /** u and the budget; null for methods without masks. */
+  readonly search: Search | null;
+  readonly settings: MethodSettings;
+  /** Total number of steps. */
+  readonly steps: number;
+  /** Update the parameters: theta <- O(theta, gradients). A null gradient leaves its parameter alone. */
+  optimize(gradients: readonly (Tensor | null)[], learningRate: number): void;
+}
+
+/** A direction of a Kullback-Leibler divergence between the soft and the hard outputs; null: no gradient on that route. */
+export type Direction = 'soft-hard' | 'hard-soft' | null;
+
+/** Where gradients of G go (method.md 5.2). L to weights and masks, and R to masks, are always on. */
+export interface Routes {
+  /** Route 3: to the weights through the hard network. */
+  readonly weightsThroughHard: Direction;
+  /** Route 4: to the weights through the soft network. */
+  readonly weightsThroughSoft: Direction;
+  /** Route 5: to the masks through the soft network. */
+  readonly masksThroughSoft: Direction;
+  readonly coefficient: number;
+}
+
+export interface MethodSettings {
+  readonly routes: Routes;
+  /** Coefficients of L and G for the weights. */
+  readonly lossCoefficient: number;
+  readonly gapCoefficient: number;
+  /** Shares of the steps at which the masks begin to move and are frozen. */
+  readonly searchFrom: number;
+  readonly searchUntil: number;
+  /** Step length of u. */
+  readonly maskLearningRate: number;
+}
+
+export interface StepReport {
+  readonly L: number;
+  readonly G?: number;
+  readonly R?: number;
+  /** rho: the share of the cost that the masks stand for. */
+  readonly ratio?: number;
+}
+
+/** One way to make a network smaller. */
+export interface Method {
+  readonly phases: readonly Phase[];
+  /** One training step on a batch. */
+  step(images: Tensor, target: Target, step: number, learningRate: number): StepReport;
+  /** The channels of the hard network; null for a method that cuts nothing. Freezes what still moves. */
+  result(): KeptChannels | null;
+  /** Views that the method trains, for evaluation. */
+  readonly views: readonly ('dense' | 'soft' | 'hard')[];
+}
+
+export type MethodFactory = (context: MethodContext) => Method;
+
+/** The phase of a step. */
+export const phaseAt = (phases: readonly Phase[], step: number): Phase =>
+  phases.reduce((current, phase) => (phase.start <= step ? phase : current));
+
+/** x a + y b for two lists of gradients, null meaning zero. */
+export function weighted(
+  torch: Torch,
+  x: number,
+  a: readonly (Tensor | null)[],
+  y: number,
+  b: readonly (Tensor | null)[],
+): (Tensor | null)[] {
+  const multiply = torch.op('mul.Scalar');
+  const add = torch.op('add.Tensor');
+  return a.map((g, i) => {
+    const other = b[i];
+    if (!g) return other && (y === 1 ? other : multiply(other, y));
+    const scaled = x === 1 ? g : multiply(g, x);
+    return other ? add(scaled, other, y) : scaled;
+  });
+}
+

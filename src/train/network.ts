@@ -1,0 +1,310 @@
+import { buildGraph, type Graph } from '../graph/graph.ts';
+import type { Tensor } from '../graph/engine.ts';
+import {
+  attributesOf,
+  byteSize,
+  elementCount,
+  floats,
+  gatherAxis,
+  type OnnxModel,
+  type OnnxTensor,
+  withAttributes,
+  withFloats,
+} from '../onnx/index.ts';
+import { operators } from '../ops/index.ts';
+import { buffersOf, parametersOf } from '../prune/cost.ts';
+import { cutModel } from '../prune/cut.ts';
+import { type Coupling, coupleGraph } from '../prune/groups.ts';
+import { type MaskPoint, maskPoints } from '../prune/mask-points.ts';
+import { type KeptChannels, keptIndices } from '../prune/plan.ts';
+import { freeBatch } from '../rewrite/batch.ts';
+import { logitsOf } from '../rewrite/logits.ts';
+import { unshare } from '../rewrite/unshare.ts';
+import type { Torch } from '../torch/index.ts';
+import { UserError } from '../util/errors.ts';
+import { compile, type Program } from './program.ts';
+
+/** Running statistics by buffer name. Each view has its own (method.md, section 7). */
+export type Statistics = ReadonlyMap<string, Tensor>;
+
+/**
+ * One set of parameters under several views (architecture.md, section 7): *dense* uses them as they are, *soft*
+ * multiplies the mask at the mask points, *hard* runs the cut graph over gathered parameters.
+ */
+export interface Network {
+  readonly model: OnnxModel;
+  readonly coupling: Coupling;
+  readonly points: readonly MaskPoint[];
+  /** Names of the trainable tensors. */
+  readonly names: readonly string[];
+  /** theta: leaves that record gradients, in the order of `names`. */
+  readonly parameters: readonly Tensor[];
+  /** w by channel: a leaf that records gradients; write new masks with `setMask`. */
+  readonly mask: Tensor;
+  readonly statistics: { readonly soft: Statistics; readonly hard: Statistics };
+  /** Outputs of the full-width network without masks, with the soft view's statistics. */
+  dense(images: Tensor, training: boolean): Tensor[];
+  /** Outputs of the soft network. */
+  soft(images: Tensor, training: boolean): Tensor[];
+  /** Outputs of the hard network at its compact size. */
+  hard(images: Tensor, training: boolean): Tensor[];
+  /** @param w one factor per channel of the prunable groups */
+  setMask(w: ArrayLike<number>): void;
+  /** Which channels the hard network has. */
+  setKept(kept: KeptChannels): void;
+  readonly kept: KeptChannels;
+  /** Channels that the hard view has had at some time: their statistics are its own. */
+  readonly met: Uint8Array;
+  /** Copy the compact statistics back to full width. */
+  flush(): void;
+  /** After statistics were written from outside: take them over into the compact view. */
+  reload(): void;
+  /** For a hard view that nothing trains: all its statistics are the soft view's, as they are when it runs next. */
+  forget(): void;
+  /** Current values of a trainable tensor or of a hard-view statistic, in the file's order. */
+  values(name: string): Float32Array;
+  /** The file with the current parameters and the statistics of one view, at full width. */
+  exported(view: 'soft' | 'hard'): OnnxModel;
+}
+
+/**
+ * Bring a model under the engine.
+ * @throws UserError E_NOTHING_TO_TRAIN, E_INPUTS, E_FIXED_BATCH, E_NO_FORWARD
+ */
+export function createNetwork(torch: Torch, original: OnnxModel): Network {
+  const model = unshare(original, operators);
+  const graph = buildGraph(freeBatch(model, operators), operators);
+  if (graph.inputs.length !== 1) {
+    throw new UserError('E_INPUTS', `This network has ${graph.inputs.length} inputs (${graph.inputs.join(', ')}); training feeds one batch of images.`, {
+      where: model.path,
+    });
+  }
+  const coupling = coupleGraph(graph);
+  const points = maskPoints(coupling);
+  const { outputs } = logitsOf(graph);
+  const names = [...parametersOf(graph).keys()];
+  if (names.length === 0) {
+    throw new UserError('E_NOTHING_TO_TRAIN', 'No constant of this file is a weight, bias, scale or shift of an operator.', {
+      where: model.path,
+      fix: 'Weights that are inputs of the graph cannot be trained; export them as initializers.',
+    });
+  }
+  const bufferNames = [...buffersOf(graph).keys()];
+  const load = (name: string): Tensor => {
+    const tensor = graph.tensors.get(name)!;
+    return torch.scope(() => torch.keep(torch.channelsLast(torch.tensor(Float32Array.from(floats(tensor)), tensor.dims))));
+  };
+  const parameters = names.map(name => torch.requiresGrad(load(name)));
+  const statistics = { soft: new Map(bufferNames.map(n => [n, load(n)])), hard: new Map(bufferNames.map(n => [n, load(n)])) };
+  const mask = torch.requiresGrad(torch.keep(torch.tensor(new Float32Array(coupling.channels + 1).fill(1), [coupling.channels + 1])));
+
+  const bound = [...names, ...bufferNames];
+  const full = compile(graph, torch, outputs, bound, points);
+  for (const constant of full.constants) torch.keep(constant);
+  const softBound = [...parameters, ...statistics.soft.values()];
+  const vectors = maskVectors(torch, coupling, points);
+  const hard = hardView(torch, coupling, outputs, bound, names.length, softBound, statistics);
+  const layout = (images: Tensor) => torch.channelsLast(images);
+
+  return {
+    model,
+    coupling,
+    points,
+    names,
+    parameters,
+    mask,
+    statistics,
+    dense: (images, training) => full.run([layout(images)], softBound, { training }),
+    soft: (images, training) => full.run([layout(images)], softBound, { training }, vectors(mask)),
+    hard: (images, training) => hard.run(layout(images), training),
+    setMask(w) {
+      const values = new Float32Array(coupling.channels + 1).fill(1);
+      values.set(w);
+      torch.noGrad(() => torch.write(mask, values));
+    },
+    setKept: hard.setKept,
+    get kept() {
+      return hard.kept();
+    },
+    met: hard.met,
+    flush: hard.flush,
+    reload: hard.reload,
+    forget: hard.forget,
+    values(name) {
+      const index = names.indexOf(name);
+      if (index < 0) hard.flush();
+      return torch.values(index < 0 ? statistics.hard.get(name)! : parameters[index]);
+    },
+    exported(view) {
+      if (view === 'hard') hard.prepare();
+      hard.flush();
+      const current = new Map<string, Tensor>([...names.map((n, i) => [n, parameters[i]] as const), ...statistics[view]]);
+      const updated = (tensor: OnnxTensor) => {
+        const value = current.get(tensor.name);
+        return value ? withFloats(tensor, tensor.dims, torch.values(value)) : tensor;
+      };
+      return withTensors(model, graph, updated);
+    },
+  };
+}
+
+/** A model with its constants replaced, wherever they live. */
+function withTensors(model: OnnxModel, graph: Graph, updated: (tensor: OnnxTensor) => OnnxTensor): OnnxModel {
+  const nodes = model.graph.nodes.map(node => {
+    const tensor = node.opType === 'Constant' ? graph.tensors.get(node.output[0]) : undefined;
+    const next = tensor && updated(tensor);
+    if (!next || next === tensor) return node;
+    return withAttributes(node, { value: { ...next, name: (attributesOf(node).get('value') as OnnxTensor).name } });
+  });
+  return { ...model, graph: { ...model.graph, nodes, initializers: model.graph.initializers.map(updated) } };
+}
+
+/** For every mask point its vector out of w; points with the same channels share one. */
+function maskVectors(torch: Torch, coupling: Coupling, points: readonly MaskPoint[]): (mask: Tensor) => Tensor[] {
+  const narrow = torch.op('narrow');
+  const select = torch.op('index_select');
+  const distinct = new Map<string, (mask: Tensor) => Tensor>();
+  const keys = points.map(({ channels }) => {
+    const key = channels.join();
+    if (distinct.has(key)) return key;
+    const first = channels[0];
+    const consecutive = first >= 0 && channels.every((channel, i) => channel === first + i);
+    // -1, an index that nothing masks, reads the factor 1 behind the last channel.
+    const index = consecutive
+      ? null
+      : torch.keep(torch.tensor(BigInt64Array.from(channels, channel => BigInt(channel < 0 ? coupling.channels : channel)), [channels.length]));
+    distinct.set(key, mask => (index ? select(mask, 0, index) : narrow(mask, 0, first, channels.length)));
+    return key;
+  });
+  return mask => {
+    const made = new Map([...distinct].map(([key, make]) => [key, make(mask)]));
+    return keys.map(key => made.get(key)!);
+  };
+}
+
+/** The cut graph over gathered parameters; a part is rebuilt only when its kept set changes. */
+function hardView(
+  torch: Torch,
+  coupling: Coupling,
+  outputs: readonly string[],
+  bound: readonly string[],
+  trainable: number,
+  full: readonly Tensor[],
+  statistics: Network['statistics'],
+) {
+  const select = torch.op('index_select');
+  const copy = torch.op('index_copy_');
+  const everything = coupling.groups.map(group => Array.from({ length: group.size }, (_, i) => i));
+  const met = new Uint8Array(coupling.channels);
+  let kept: KeptChannels = everything;
+  let program: Program | null = null;
+  let gathers: (readonly { axis: number; index: Tensor; channels: Int32Array }[])[] = [];
+  let compact: Tensor[] = [];
+  const bufferNames = bound.slice(trainable);
+  const given = new Set(bound);
+  /** What is bound is gathered here at every run: of that the cut graph needs the shapes only. */
+  const shorten: typeof gatherAxis = (tensor, axis, indices) =>
+    (given.has(tensor.name) ? shapesOnly : gatherAxis)(tensor, axis, indices);
+
+  /** Let go of the compact view, its statistics copied back. */
+  const flush = () => {
+    if (!program) return;
+    torch.noGrad(() =>
+      torch.scope(() => {
+        bufferNames.forEach((name, i) => {
+          const target = statistics.hard.get(name)!;
+          const [gather] = gathers[trainable + i];
+          if (gather) copy(target, gather.axis, gather.index, compact[i]);
+          else torch.op('copy_')(target, compact[i]);
+        });
+      }),
+    );
+  };
+  const drop = () => {
+    torch.free(...gathers.flat().map(({ index }) => index), ...compact, ...(program?.constants ?? []));
+    gathers = [];
+    compact = [];
+    program = null;
+  };
+  const build = () => {
+    const indices = keptIndices(coupling, kept);
+    const cut = buildGraph(cutModel(coupling, kept, shorten), coupling.graph.operators);
+    gathers = bound.map(name => {
+      const dims = coupling.graph.tensors.get(name)!.dims;
+      return dims.flatMap((_, axis) => {
+        const left = indices({ value: name, axis });
+        if (!left) return [];
+        const index = torch.keep(torch.tensor(BigInt64Array.from(left, BigInt), [left.length]));
+        return [{ axis, index, channels: coupling.channelsOf({ value: name, axis })! }];
+      });
+    });
+    meetChannels();
+    compact = torch.noGrad(() => bufferNames.map((name, i) => torch.keep(gathered(statistics.hard.get(name)!, trainable + i, true))));
+    program = compile(cut, torch, outputs, bound);
+    for (const constant of program.constants) torch.keep(constant);
+  };
+  const gathered = (tensor: Tensor, which: number, own = false): Tensor => {
+    const steps = gathers[which];
+    if (steps.length === 0) return own ? torch.op('clone')(tensor) : tensor;
+    return steps.reduce((shorter, { axis, index }) => select(shorter, axis, index), tensor);
+  };
+  /** What the hard view meets for the first time, a channel or all that is no channel, takes the soft view's statistics. */
+  const meetChannels = () => {
+    const first = coupling.channels > 0 && !met.includes(1);
+    const fresh = new Uint8Array(coupling.channels);
+    kept.forEach((channels, group) => {
+      for (const channel of channels) {
+        const number = coupling.offsets[group] + channel;
+        if (!met[number]) fresh[number] = met[number] = 1;
+      }
+    });
+    if (!fresh.includes(1)) return;
+    for (const name of bufferNames) {
+      const channels = coupling.channelsOf({ value: name, axis: 0 });
+      const takes = (i: number) => (channels && channels[i] >= 0 ? fresh[channels[i]] === 1 : first);
+      const target = statistics.hard.get(name)!;
+      const values = torch.values(target);
+      const soft = torch.values(statistics.soft.get(name)!);
+      const taken = values.map((value, i) => (takes(i) ? soft[i] : value));
+      torch.noGrad(() => torch.write(target, taken));
+    }
+  };
+
+  return {
+    met,
+    kept: () => kept,
+    flush,
+    setKept(next: KeptChannels) {
+      if (program && next.every((channels, g) => channels.length === kept[g].length && channels.every((c, i) => c === kept[g][i]))) return;
+      flush();
+      drop();
+      kept = next;
+    },
+    reload: drop,
+    forget() {
+      met.fill(0);
+      drop();
+    },
+    prepare() {
+      if (!program) build();
+    },
+    run(images: Tensor, training: boolean): Tensor[] {
+      if (!program) build();
+      const tensors = bound.map((_, i) => (i < trainable ? gathered(full[i], i) : compact[i - trainable]));
+      return program!.run([images], tensors, { training });
+    },
+  };
+}
+
+/** A shortened constant without its content. */
+const shapesOnly: typeof gatherAxis = (tensor, axis, indices) => {
+  const dims = tensor.dims.with(axis, indices.length);
+  const size = elementCount({ ...tensor, dims }) * (byteSize(tensor.dataType) ?? 0);
+  return { ...tensor, dims, data: { storage: 'raw', bytes: new Uint8Array(blank(size), 0, size) } };
+};
+
+let zeros = new ArrayBuffer(0);
+function blank(bytes: number): ArrayBuffer {
+  if (zeros.byteLength < bytes) zeros = new ArrayBuffer(bytes);
+  return zeros;
+}

@@ -1,0 +1,177 @@
+import type { Engine, Tensor } from '../graph/engine.ts';
+import type { Graph, GraphNode } from '../graph/graph.ts';
+import { type Const, type Forward, type Mode, UnknownShape } from '../graph/operator.ts';
+import { floats, ints, isInteger, type OnnxTensor } from '../onnx/index.ts';
+import type { MaskPoint } from '../prune/mask-points.ts';
+import { rolesOf } from '../prune/groups.ts';
+import { UserError } from '../util/errors.ts';
+
+/** A graph as a flat list of closures: inside a step nothing is looked up by name and no attribute is parsed. */
+export interface Program {
+  /** Constants that the caller binds: parameters and buffers, in this order. */
+  readonly bound: readonly string[];
+  /** Other constants of the graph, made when it was compiled: they have to outlive the scope that was open then. */
+  readonly constants: readonly Tensor[];
+  /**
+   * @param inputs one tensor per graph input
+   * @param bound one tensor per name in `bound`
+   * @param masks one vector per mask point; null: none
+   * @returns one tensor per output asked for
+   */
+  run(inputs: readonly Tensor[], bound: readonly Tensor[], mode: Mode, masks?: readonly Tensor[] | null): Tensor[];
+}
+
+interface Step {
+  readonly forward: Forward;
+  readonly inputs: Int32Array;
+  readonly outputs: Int32Array;
+  readonly folds: readonly { readonly input: number; readonly shape: readonly number[]; readonly point: number }[];
+  readonly products: readonly { readonly output: number; readonly shape: readonly number[]; readonly point: number }[];
+}
+
+/**
+ * Compile a graph for the engine.
+ * @param outputs values to compute
+ * @param bound constants that the caller gives at every run
+ * @param points where masks multiply
+ * @throws UserError E_NO_FORWARD where an operator cannot run under the engine
+ */
+export function compile(
+  graph: Graph,
+  engine: Engine,
+  outputs: readonly string[],
+  bound: readonly string[],
+  points: readonly MaskPoint[] = [],
+): Program {
+  const nodes = liveNodes(graph, outputs);
+  const slots = new Map<string, number>();
+  const slot = (value: string): number => {
+    if (!value) return -1;
+    let index = slots.get(value);
+    if (index === undefined) slots.set(value, (index = slots.size));
+    return index;
+  };
+  const inputSlots = graph.inputs.map(slot);
+  const boundSlots = bound.map(slot);
+  const own = new Map<number, Tensor>();
+  const given = new Set([...graph.inputs, ...bound]);
+  const multiply = engine.op('mul.Tensor');
+  const reshape = engine.op('reshape');
+
+  const steps = nodes.map((node): Step => {
+    const roles = rolesOf(node);
+    const wired = Int32Array.from(node.inputs, (value, input) => {
+      if (!value || given.has(value) || slots.has(value)) return slot(value);
+      if (roles[input]?.kind === 'shape') return -1;
+      const constant = constantTensor(graph, value, engine);
+      if (constant) own.set(slot(value), constant);
+      return slot(value);
+    });
+    const masked = [...points.entries()].filter(([, { node: at, value }]) => at.name === node.name && node.outputs.includes(value));
+    const along = (rank: number, at: number) => Array.from({ length: rank }, (_, i) => (i === at ? -1 : 1));
+    return {
+      forward: forwardOf(graph, node, engine),
+      inputs: wired,
+      outputs: Int32Array.from(node.outputs, slot),
+      folds: masked.flatMap(([point, { fold }]) =>
+        (fold ?? []).map(({ input, axis }) => ({ input, shape: along(node.shape(input).length, axis), point })),
+      ),
+      products: masked.flatMap(([point, { fold, value, axis }]) => {
+        const output = node.outputs.indexOf(value);
+        return fold ? [] : [{ output, shape: along(node.outputShape(output).length, axis), point }];
+      }),
+    };
+  });
+  const outputSlots = outputs.map(slot);
+  const size = slots.size;
+
+  return {
+    bound,
+    constants: [...own.values()],
+    run(inputs, tensors, mode, masks = null) {
+      const values: (Tensor | null)[] = Array(size).fill(null);
+      for (const [index, tensor] of own) values[index] = tensor;
+      inputSlots.forEach((index, i) => {
+        values[index] = inputs[i];
+      });
+      boundSlots.forEach((index, i) => {
+        values[index] = tensors[i];
+      });
+      for (const step of steps) {
+        const operands: (Tensor | null)[] = Array(step.inputs.length);
+        for (let i = 0; i < operands.length; i++) operands[i] = step.inputs[i] < 0 ? null : values[step.inputs[i]];
+        if (masks) {
+          for (const { input, shape, point } of step.folds) {
+            operands[input] = multiply(operands[input], shape.length === 1 ? masks[point] : reshape(masks[point], shape));
+          }
+        }
+        const results = [step.forward(operands, mode)].flat() as Tensor[];
+        if (masks) {
+          for (const { output, shape, point } of step.products) {
+            results[output] = multiply(results[output], reshape(masks[point], shape));
+          }
+        }
+        for (let i = 0; i < results.length; i++) if (step.outputs[i] >= 0) values[step.outputs[i]] = results[i];
+      }
+      return outputSlots.map(index => values[index]!);
+    },
+  };
+}
+
+/** Nodes that some output needs and that are not worked out already, in order. */
+function liveNodes(graph: Graph, outputs: readonly string[]): GraphNode[] {
+  const needed = new Set(outputs);
+  const settled = (value: string) => graph.constants.has(value) && isInteger(graph.constants.get(value)!.elemType);
+  const live: GraphNode[] = [];
+  for (let i = graph.nodes.length - 1; i >= 0; i--) {
+    const node = graph.nodes[i];
+    if (!node.outputs.some(value => needed.has(value) && !settled(value))) continue;
+    if (node.opType === 'Constant' && node.domain === '') continue;
+    live.push(node);
+    for (const value of node.inputs) needed.add(value);
+  }
+  return live.reverse();
+}
+
+function forwardOf(graph: Graph, node: GraphNode, engine: Engine): Forward {
+  const refuse = (why: string): never => {
+    throw new UserError('E_NO_FORWARD', `${node.opType} '${node.name}' cannot be trained: ${why}.`, {
+      where: graph.model.path,
+      fix: 'Run one-shot cuts on this file instead, or export it without that operator.',
+    });
+  };
+  const { operator } = node;
+  if (!operator?.forward) return refuse('there is no rule to run it');
+  try {
+    const [first] = node.inputs;
+    const producer = graph.producers.get(first);
+    const only = graph.consumers.get(first)?.length === 1 && !graph.outputs.includes(first);
+    if (operator.forwardInPlace && only && producer?.operator?.overwritable) {
+      return operator.forwardInPlace(node, engine);
+    }
+    return operator.forward(node, engine);
+  } catch (error) {
+    if (error instanceof UnknownShape) return refuse('the shapes around it are not known; export it with static ones');
+    throw error;
+  }
+}
+
+/** A constant of the file on the engine's device: real numbers as float32. */
+function constantTensor(graph: Graph, value: string, engine: Engine): Tensor | null {
+  const tensor = graph.tensors.get(value);
+  if (tensor) return fromFile(tensor, engine);
+  const constant = graph.constants.get(value);
+  return constant && graph.producers.get(value)?.opType === 'Constant' ? fromConst(constant, engine) : null;
+}
+
+export function fromFile(tensor: OnnxTensor, engine: Engine): Tensor {
+  if (isInteger(tensor.dataType)) return engine.tensor(BigInt64Array.from(ints(tensor), BigInt), tensor.dims);
+  return engine.tensor(Float32Array.from(floats(tensor)), tensor.dims);
+}
+
+function fromConst({ elemType, dims, values }: Const, engine: Engine): Tensor {
+  const numbers = values as readonly number[];
+  return isInteger(elemType)
+    ? engine.tensor(BigInt64Array.from(numbers, BigInt), dims)
+    : engine.tensor(Float32Array.from(numbers), dims);
+}

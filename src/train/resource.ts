@@ -1,0 +1,54 @@
+import { type Budget, fillBudget } from '../prune/budget.ts';
+import { type CountRule, type MaskGroup, type Masks, masksOf } from './mask.ts';
+
+/** `soft`: the expected counts in value and gradient (paper); `hard`: the kept counts in value, straight-through (demo). */
+export type ResourceRule = 'soft' | 'hard';
+
+export interface ResourceLoss {
+  /** R = (rho - tau)^2 */
+  readonly value: number;
+  /** rho: the cost at the counts that the rule looks at, as a share of the full cost. */
+  readonly ratio: number;
+  /** dR/dE of every group. */
+  readonly dExpected: readonly number[];
+}
+
+/** The resource loss (method.md 4.2): two-sided, quadratic in the distance of the cost from the budget. */
+export function resourceLoss(budget: Budget, masks: readonly Masks[], rule: ResourceRule): ResourceLoss {
+  const counts = masks.map(mask => (rule === 'hard' ? mask.count : mask.expected));
+  const ratio = budget.cost.at(counts) / budget.cost.full;
+  const distance = ratio - budget.fraction;
+  const gradient = budget.cost.gradient(counts);
+  return { value: distance ** 2, ratio, dExpected: gradient.map(d => (2 * distance * d) / budget.cost.full) };
+}
+
+/**
+ * Land on the budget from below when u is frozen (method.md 4.4): the smallest uniform tilt u -= lambda n / C that meets
+ * it, then counts raised where they still fit.
+ * @returns tilted u, and the counts to keep
+ */
+export function snap(
+  budget: Budget,
+  groups: readonly MaskGroup[],
+  u: readonly Float64Array[],
+  rule: CountRule,
+  temperature = 1,
+): { u: Float64Array[]; counts: number[] } {
+  const tilted = (lambda: number) => u.map((logits, g) => logits.map((x, k) => x - (lambda * groups[g].counts[k]) / groups[g].size));
+  const countsAt = (lambda: number) => tilted(lambda).map((logits, g) => admissible(groups[g], masksOf(groups[g], logits, rule, temperature).count));
+  const fits = (counts: readonly number[]) => budget.cost.at(counts) <= budget.fraction * budget.cost.full;
+  let low = -400;
+  let high = 400;
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (fits(countsAt(middle))) high = middle;
+    else low = middle;
+  }
+  const start = countsAt(high);
+  const smallest = groups.map(group => group.counts[0]);
+  const counts = fillBudget(fits(start) ? start : smallest, groups.map(group => group.counts), budget);
+  return { u: tilted(high), counts };
+}
+
+/** The mean rule may keep a count that is no multiple of the granularity: the next smaller one that is. */
+const admissible = (group: MaskGroup, count: number): number => [...group.counts].reverse().find(n => n <= count) ?? group.counts[0];

@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { download, sha256File } from '../../src/util/download.ts';
+import type { UserError } from '../../src/util/errors.ts';
+
+const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * i) % 251));
+const sha256 = createHash('sha256').update(content).digest('hex');
+const folder = mkdtempSync(join(tmpdir(), 's2h-download-'));
+const path = join(folder, 'below', 'file.bin');
+const part = `${path}.part`;
+
+/** What the next answers do: 'whole' ignores ranges; a number breaks the connection after so many bytes. */
+let behaviour: ('range' | 'whole' | 'wrong' | 'stall' | number)[] = [];
+let asked: (string | undefined)[] = [];
+let server: Server;
+let url = '';
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    const { range } = request.headers;
+    asked.push(range);
+    const act = behaviour.shift() ?? 'range';
+    if (request.url !== '/file') return void response.writeHead(404).end();
+    const start = act === 'whole' || !range ? 0 : Number(/\d+/.exec(range)![0]);
+    if (start >= content.length) return void response.writeHead(416).end();
+    const body = act === 'wrong' ? Buffer.alloc(content.length, 1).subarray(start) : content.subarray(start);
+    const headers = {
+      'content-length': body.length,
+      'content-range': `bytes ${start}-${content.length - 1}/${content.length}`,
+    };
+    response.writeHead(start > 0 ? 206 : 200, headers);
+    if (act === 'stall') response.write(body.subarray(0, 10));
+    else if (typeof act === 'number') response.write(body.subarray(0, act), () => response.destroy());
+    else response.end(body);
+  });
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/file`;
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+beforeEach(() => {
+  behaviour = [];
+  asked = [];
+});
+afterEach(() => {
+  for (const file of [path, part]) rmSync(file, { force: true });
+});
+const failure = (promise: Promise<unknown>): Promise<UserError> =>
+  promise.then(
+    () => expect.unreachable('no error'),
+    error => error,
+  );
+
+test('a file arrives whole, with progress that ends at its length', async () => {
+  const progress: [number, number | null][] = [];
+  await download(url, path, { sha256, onProgress: (done, total) => progress.push([done, total]) });
+  expect(readFileSync(path)).toEqual(content);
+  expect(await sha256File(path)).toBe(sha256);
+  expect(progress.at(-1)).toEqual([content.length, content.length]);
+  expect(existsSync(part)).toBe(false);
+});
+
+test('a broken connection is taken up where it broke', async () => {
+  behaviour = [100_000];
+  await download(url, path, { sha256 });
+  expect(readFileSync(path)).toEqual(content);
+  expect(asked[0]).toBe(undefined);
+  expect(asked[1]).toMatch(/^bytes=\d+-$/);
+});
+
+test('what an earlier process left is not fetched again', async () => {
+  behaviour = [100_000];
+  const failed = await failure(download(url, path, { sha256, retries: 0 }));
+  expect(failed.code).toBe('E_DOWNLOAD');
+  const kept = readFileSync(part).length;
+  expect(kept).toBeGreaterThan(0);
+  expect(failed.message).toContain(`${kept} bytes are kept`);
+  await download(url, path, { sha256 });
+  expect(asked[1]).toBe(`bytes=${kept}-`);
+  expect(readFileSync(path)).toEqual(content);
+});
+
+test('a complete part is only checked', async () => {
+  mkdirSync(dirname(part), { recursive: true });
+  writeFileSync(part, content);
+  await download(url, path, { sha256 });
+  expect(readFileSync(path)).toEqual(content);
+});
+
+test('a server without ranges sends all of it again', async () => {
+  behaviour = [1000];
+  await failure(download(url, path, { sha256, retries: 0 }));
+  behaviour = ['whole'];
+  await download(url, path, { sha256 });
+  expect(readFileSync(path)).toEqual(content);
+});
+
+test('a part of something else is found out and fetched anew', async () => {
+  mkdirSync(dirname(part), { recursive: true });
+  writeFileSync(part, Buffer.alloc(5000, 9));
+  await download(url, path, { sha256 });
+  expect(readFileSync(path)).toEqual(content);
+  expect(asked).toEqual(['bytes=5000-', undefined]);
+});
+
+test('wrong content is an error with both checksums, and nothing stays', async () => {
+  behaviour = ['wrong'];
+  const error = await failure(download(url, path, { sha256 }));
+  const found = createHash('sha256').update(Buffer.alloc(content.length, 1)).digest('hex');
+  expect(error.code).toBe('E_CHECKSUM');
+  expect(error.message).toContain(found);
+  expect(error.message).toContain(sha256);
+  expect([existsSync(path), existsSync(part)]).toEqual([false, false]);
+});
+
+test('an address that is not there, or nobody who answers, is named and not tried for ever', async () => {
+  const missing = await failure(download(url.replace('/file', '/none'), path, { sha256 }));
+  expect([missing.code, missing.message]).toEqual(['E_DOWNLOAD', expect.stringContaining('status 404')]);
+  expect(asked).toHaveLength(1);
+  const nobody = await failure(download('http://127.0.0.1:1/file', path, { sha256, retries: 0 }));
+  expect([nobody.code, nobody.message]).toEqual(['E_DOWNLOAD', expect.stringContaining('127.0.0.1:1')]);
+});
+
+test('a connection that goes silent is given up, an abort ends it at once', async () => {
+  behaviour = ['stall'];
+  await download(url, path, { sha256, stallMs: 100 });
+  expect(readFileSync(path)).toEqual(content);
+  behaviour = ['stall'];
+  const stop = new AbortController();
+  const aborted = download(url, path, { sha256, signal: stop.signal, onProgress: () => stop.abort() });
+  await expect(aborted).rejects.toThrow('abort');
+});
