@@ -75,6 +75,7 @@ class Arguments {
   }
   napi_value operator[](size_t i) const { return values_[i]; }
   Addon& addon() const { return *addon_; }
+  napi_value js(const c10::IValue& value) const { return toJs(env, *addon_, value); }
   at::Tensor tensor(size_t i) const { return tensorOf(env, *addon_, values_[i]); }
   std::vector<at::Tensor> tensors(size_t i) const {
     std::vector<at::Tensor> list;
@@ -92,24 +93,6 @@ class Arguments {
   Addon* addon_ = nullptr;
 };
 
-napi_value nothing(napi_env env) {
-  napi_value result;
-  check(env, napi_get_undefined(env, &result));
-  return result;
-}
-
-napi_value number(napi_env env, double value) {
-  napi_value result;
-  check(env, napi_create_double(env, value, &result));
-  return result;
-}
-
-napi_value boolean(napi_env env, bool value) {
-  napi_value result;
-  check(env, napi_get_boolean(env, value, &result));
-  return result;
-}
-
 // find('add.Tensor') -> [id, types of the results ...], or null when this libtorch has no such operator.
 napi_value find(const Arguments& args) {
   const napi_env env = args.env;
@@ -122,7 +105,8 @@ napi_value find(const Arguments& args) {
     const size_t dot = full.find('.', full.find("::"));
     const std::string overload = dot == std::string::npos ? "" : full.substr(dot + 1);
     auto handle = c10::Dispatcher::singleton().findSchema({full.substr(0, dot), overload});
-    if (!handle) return toJs(env, addon, c10::IValue());
+    if (!handle) return args.js({});
+    if (handle->schema().arguments().size() >= Arguments::kMost) throw Refusal("E_ENGINE", "too many arguments");
     Operator found{*handle, name, {}};
     for (const c10::Argument& argument : handle->schema().arguments()) {
       const auto fallback = argument.default_value();
@@ -134,10 +118,10 @@ napi_value find(const Arguments& args) {
   }
   napi_value result;
   check(env, napi_create_array(env, &result));
-  check(env, napi_set_element(env, result, 0, number(env, known->second)));
+  check(env, napi_set_element(env, result, 0, args.js(double(known->second))));
   uint32_t at = 1;
   for (const c10::Argument& argument : addon.operators[known->second].handle.schema().returns()) {
-    check(env, napi_set_element(env, result, at++, string(env, argument.type()->str())));
+    check(env, napi_set_element(env, result, at++, args.js(argument.type()->str())));
   }
   return result;
 }
@@ -173,10 +157,10 @@ napi_value call(const Arguments& args) {
     }
   }
   op.handle.callBoxed(&stack);
-  if (stack.size() == 1) return toJs(env, addon, stack[0]);
+  if (stack.size() == 1) return args.js(stack[0]);
   napi_value result;
   check(env, napi_create_array_with_length(env, stack.size(), &result));
-  for (size_t i = 0; i < stack.size(); i++) check(env, napi_set_element(env, result, i, toJs(env, addon, stack[i])));
+  for (size_t i = 0; i < stack.size(); i++) check(env, napi_set_element(env, result, i, args.js(stack[i])));
   return result;
 }
 
@@ -197,13 +181,7 @@ napi_value grad(const Arguments& args) {
   }
   const bool retain = boolOf(env, args[3]);
   const bool create = boolOf(env, args[4]);
-  const auto gradients = torch::autograd::grad(outputs, inputs, outputsGrad, retain || create, create, true);
-  napi_value result;
-  check(env, napi_create_array_with_length(env, gradients.size(), &result));
-  for (size_t i = 0; i < gradients.size(); i++) {
-    check(env, napi_set_element(env, result, i, handleOf(env, args.addon(), gradients[i])));
-  }
-  return result;
+  return args.js(torch::autograd::grad(outputs, inputs, outputsGrad, retain || create, create, true));
 }
 
 // gradMode(on) -> whether it was on.
@@ -211,12 +189,12 @@ napi_value gradMode(const Arguments& args) {
   const bool on = boolOf(args.env, args[0]);
   const bool before = at::GradMode::is_enabled();
   at::GradMode::set_enabled(on);
-  return boolean(args.env, before);
+  return args.js(before);
 }
 
 napi_value setRequiresGrad(const Arguments& args) {
   args.tensor(0).set_requires_grad(boolOf(args.env, args[1]));
-  return nothing(args.env);
+  return args.js({});
 }
 
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
@@ -251,7 +229,7 @@ napi_value autocast(const Arguments& args) {
   const at::ScalarType before = autocastType(cuda);
   const at::ScalarType dtype = on ? dtypeOf(env, args[1]) : before;
   const bool entering = boolOf(env, args[2]);
-  const napi_value result = autocastOn(cuda) ? string(env, dtypeName(before)) : toJs(env, args.addon(), c10::IValue());
+  const napi_value result = autocastOn(cuda) ? args.js(dtypeName(before)) : args.js({});
   if (on && dtype != at::kBFloat16 && dtype != at::kHalf) throw Refusal("E_ARGUMENT", "autocast needs a 16-bit dtype");
   setAutocast(cuda, on, dtype);
   if (entering) {
@@ -270,49 +248,43 @@ napi_value create(const Arguments& args) {
 napi_value writeData(const Arguments& args) {
   args.addon().where.op = "write";
   write(args.env, args.tensor(0), args[1], args[2]);
-  return nothing(args.env);
+  return args.js({});
 }
 
 napi_value readData(const Arguments& args) { return toTypedArray(args.env, args.tensor(0)); }
 
 napi_value shape(const Arguments& args) {
   const at::Tensor tensor = args.tensor(0);
-  const auto sizes = tensor.sizes();
-  napi_value result;
-  check(args.env, napi_create_array_with_length(args.env, sizes.size(), &result));
-  for (size_t i = 0; i < sizes.size(); i++) {
-    check(args.env, napi_set_element(args.env, result, i, number(args.env, double(sizes[i]))));
-  }
-  return result;
+  return args.js(tensor.sizes());
 }
 
-napi_value dtype(const Arguments& args) { return string(args.env, dtypeName(args.tensor(0).scalar_type())); }
-napi_value device(const Arguments& args) { return string(args.env, args.tensor(0).device().str()); }
-napi_value requiresGrad(const Arguments& args) { return boolean(args.env, args.tensor(0).requires_grad()); }
-napi_value item(const Arguments& args) { return toJs(args.env, args.addon(), args.tensor(0).item()); }
+napi_value dtype(const Arguments& args) { return args.js(dtypeName(args.tensor(0).scalar_type())); }
+napi_value device(const Arguments& args) { return args.js(args.tensor(0).device().str()); }
+napi_value requiresGrad(const Arguments& args) { return args.js(args.tensor(0).requires_grad()); }
+napi_value item(const Arguments& args) { return args.js(args.tensor(0).item()); }
 
 // free(handles): those that are freed already are passed over.
 napi_value freeTensors(const Arguments& args) {
   for (napi_value handle : elementsOf(args.env, args[0], 0)) args.addon().slots.remove(numberOf(args.env, handle));
-  return nothing(args.env);
+  return args.js({});
 }
 
-napi_value live(const Arguments& args) { return number(args.env, double(args.addon().slots.live())); }
+napi_value live(const Arguments& args) { return args.js(double(args.addon().slots.live())); }
 
-napi_value version(const Arguments& args) { return string(args.env, TORCH_VERSION); }
-napi_value gpus(const Arguments& args) { return number(args.env, at::hasCUDA() ? double(at::getNumGPUs()) : 0); }
-napi_value threads(const Arguments& args) { return number(args.env, at::get_num_threads()); }
+napi_value version(const Arguments& args) { return args.js(TORCH_VERSION); }
+napi_value gpus(const Arguments& args) { return args.js(at::hasCUDA() ? double(at::getNumGPUs()) : 0); }
+napi_value threads(const Arguments& args) { return args.js(at::get_num_threads()); }
 
 napi_value setThreads(const Arguments& args) {
   const int64_t count = integerOf(args.env, args[0]);
   if (count < 1 || count > 4096) throw Refusal("E_ARGUMENT", "the number of threads must be from 1 to 4096");
   at::set_num_threads(static_cast<int>(count));
-  return nothing(args.env);
+  return args.js({});
 }
 
 napi_value seed(const Arguments& args) {
   at::manual_seed(static_cast<uint64_t>(integerOf(args.env, args[0])));
-  return nothing(args.env);
+  return args.js({});
 }
 
 template <napi_value (*body)(const Arguments&)>

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { readModel } from '../onnx/index.ts';
 import { type LatencyRow, measureLatency } from '../runtime/latency.ts';
 import { runtimeVersion } from '../runtime/session.ts';
+import { UserError } from '../util/errors.ts';
 import { milliseconds, table } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { optimizeOption, parseShapes, shapeOption } from './model-file.ts';
@@ -39,13 +40,19 @@ export const command = defineCommand({
     // A missing or damaged file is told as such before anything is measured.
     for (const file of files) readModel(file);
     const latency = await measureLatency(files, {
-      ...{ batches: batch, threads, seconds, optimize, seed, signal, shapes: parseShapes(shape) },
-      onProgress: ({ threads, batch, step, steps }) =>
-        onEvent({
-          type: 'progress',
-          ...{ label: 'measuring', done: step, total: steps, unit: 'settings' },
-          detail: `batch ${batch}, threads ${threads}`,
-        }),
+      batches: batch,
+      threads,
+      seconds,
+      shapes: parseShapes(shape),
+      optimize,
+      seed,
+      signal,
+      onProgress: ({ threads, batch, step, steps }) => {
+        const detail = `batch ${batch}, threads ${threads}`;
+        onEvent({ type: 'progress', label: 'measuring', done: step, total: steps, unit: 'settings', detail });
+      },
+    }).catch(error => {
+      throw optimize === 'all' ? withHint(error) : error;
     });
     return { ...latency, runtime: await runtimeVersion() };
   },
@@ -60,6 +67,13 @@ export const command = defineCommand({
     return [lines, '', ...reasons, setting].join('\n');
   },
 });
+
+/** The runtime's optimiser breaks some files that run as they are written. */
+function withHint(error: unknown): unknown {
+  if (!(error instanceof UserError && error.code === 'E_RUNTIME')) return error;
+  const fix = "If the runtime's graph optimiser is at fault, --optimize none runs the graph as it is written.";
+  return new UserError(error.code, error.what, { where: error.where, fix, cause: error });
+}
 
 function cells({ path, batch, threads, notRun, medianMs, p10Ms, p90Ms, speedup }: LatencyRow): string[] {
   const place = [path, String(batch), String(threads)];

@@ -4,7 +4,10 @@ import { evalBatches } from '../data/loader.ts';
 import { labelMap } from '../data/preprocessor.ts';
 import { readModel } from '../onnx/index.ts';
 import { compareEvaluations, type Evaluation, evaluateFile } from '../runtime/evaluate.ts';
+import { fasterThreads } from '../runtime/thread-probe.ts';
+import { UserError } from '../util/errors.ts';
 import { percent, plusMinus, table } from '../util/format.ts';
+import { allowedThreads, type ThreadLimit } from '../util/threads.ts';
 import { type Context, defineCommand } from './command.ts';
 import {
   dataOptions,
@@ -16,17 +19,17 @@ import {
   splitOf,
   splitOption,
 } from './data-options.ts';
-import { imageNetworkOf, optimizeOption, threadChoice, threadsOption } from './model-file.ts';
+import { imageNetworkOf, optimizeOption } from './model-file.ts';
 
 /** Right answers for one class. */
-interface ClassAccuracy {
+export interface ClassAccuracy {
   readonly name: string;
   readonly correct: number;
   readonly total: number;
 }
 
 /** What the images of one class lost or gained. */
-interface ClassChange {
+export interface ClassChange {
   readonly name: string;
   readonly total: number;
   /** Right answers of the other file and of this one. */
@@ -38,17 +41,21 @@ const options = z.object({
   ...dataOptions,
   split: splitOption,
   ...preprocessingOptions,
-  against: z
-    .string()
-    .optional()
-    .meta({ value: 'OTHER.onnx', description: 'the file to compare with image by image: the unpruned one, say' }),
+  against: z.string().optional().meta({
+    value: 'OTHER.onnx',
+    description: 'a file to compare with image by image: the network before pruning, say',
+  }),
   output: z.string().optional().meta({ value: 'NAME', description: 'the output with the class scores' }),
   batch: z
     .int()
     .positive()
     .default(64)
     .meta({ description: 'images at a time; a file with a fixed batch keeps its own' }),
-  threads: threadsOption,
+  threads: z
+    .int()
+    .positive()
+    .optional()
+    .meta({ description: 'CPU threads (default: 1 or all that are allowed, whichever is faster on the first images)' }),
   optimize: optimizeOption,
 });
 
@@ -61,7 +68,7 @@ export const command = defineCommand({
   options,
   examples: [
     'eval runs/resnet8-mnist-1/pruned.onnx --data mnist',
-    'eval pruned.onnx --data cifar100 --against trained.onnx',
+    'eval runs/mynet-cifar100-1/pruned.onnx --data cifar100 --against mynet.onnx',
     'eval theirs.onnx --data ./photos --size 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225',
   ],
   async run({ file }, values, context) {
@@ -70,7 +77,7 @@ export const command = defineCommand({
       values.against === undefined ? undefined : imageNetworkOf(readModel(values.against), values.output);
     const opened = await openData(values, context, network);
     const { dataset, preprocessing, origin } = opened;
-    const threads = threadChoice(values.threads);
+    const threads = await threadsFor(file, dataset, opened, values);
     const settings = { ...values, threads: threads.threads };
     const evaluation = await evaluate(file, dataset, opened, settings, context);
     const names = outputNames(dataset, preprocessing);
@@ -79,10 +86,23 @@ export const command = defineCommand({
     });
     const { images, classes, output, correct, top1, top5, standardError, optimize } = evaluation;
     const result = {
-      ...{ file, data: values.data, split: values.split, images, classes, output, correct, top1, top5, standardError },
+      file,
+      data: values.data,
+      split: values.split,
+      images,
+      classes,
+      output,
+      correct,
+      top1,
+      top5,
+      standardError,
       perClass,
-      ...{ preprocessing, origin, notes: [...opened.notes, ...remarks(evaluation, dataset)] },
-      ...{ threads: threads.threads, threadsWhy: threads.why, optimize },
+      preprocessing,
+      origin,
+      notes: [...opened.notes, ...remarks(evaluation, dataset)],
+      threads: threads.threads,
+      threadsWhy: threads.why,
+      optimize,
     };
     if (values.against === undefined) return { ...result, against: null };
     const feeding = feedingOf(dataset, values, reference);
@@ -95,7 +115,10 @@ export const command = defineCommand({
     return {
       ...result,
       against: {
-        ...{ file: values.against, correct: other.correct, top1: other.top1, standardError: other.standardError },
+        file: values.against,
+        correct: other.correct,
+        top1: other.top1,
+        standardError: other.standardError,
         ...difference,
         perClass: changes.map(
           ({ class: index, ...counts }): ClassChange => ({ name: dataset.classes[index], ...counts }),
@@ -144,7 +167,42 @@ export const command = defineCommand({
 
 type Settings = z.output<typeof options> & { readonly threads: number };
 
-function evaluate(
+async function threadsFor(
+  file: string,
+  dataset: Dataset,
+  { preprocessing }: Feeding,
+  { threads, split, batch, optimize }: z.output<typeof options>,
+): Promise<ThreadLimit> {
+  if (threads !== undefined) return { threads, why: '--threads' };
+  for await (const first of evalBatches(splitOf(dataset, split), { batch, preprocessing })) {
+    try {
+      return await fasterThreads(file, first, allowedThreads(), optimize);
+    } catch (error) {
+      // The evaluation itself says what is wrong, or does without the optimiser.
+      if (error instanceof UserError && error.code === 'E_RUNTIME') break;
+      throw error;
+    }
+  }
+  return allowedThreads();
+}
+
+/** Where the runtime's own optimiser breaks a file, the graph runs as it is written. */
+async function evaluate(...given: Parameters<typeof evaluateWith>): Promise<Evaluation> {
+  const [file, dataset, feeding, settings, context] = given;
+  try {
+    return await evaluateWith(...given);
+  } catch (error) {
+    if (!(error instanceof UserError && error.code === 'E_RUNTIME') || settings.optimize === 'none') throw error;
+    const plain = await evaluateWith(file, dataset, feeding, { ...settings, optimize: 'none' }, context).catch(
+      () => null,
+    );
+    if (!plain) throw error;
+    context.say(`${error.what} With graph optimisation off it runs, so that is what is reported.`);
+    return plain;
+  }
+}
+
+function evaluateWith(
   file: string,
   dataset: Dataset,
   { preprocessing }: Feeding,
@@ -153,7 +211,10 @@ function evaluate(
 ): Promise<Evaluation> {
   const images = splitOf(dataset, split);
   return evaluateFile(file, evalBatches(images, { batch, preprocessing, signal }), {
-    ...{ threads, optimize, output, signal },
+    threads,
+    optimize,
+    output,
+    signal,
     onProgress: done =>
       onEvent({ type: 'progress', label: `evaluating ${file}`, done, total: images.size, unit: 'images' }),
   });

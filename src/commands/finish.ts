@@ -9,13 +9,12 @@ import { type KeptChannels, planOf } from '../prune/plan.ts';
 import { certify } from '../runtime/certificate.ts';
 import { type Evaluation, evaluateFile } from '../runtime/evaluate.ts';
 import { measureLatency } from '../runtime/latency.ts';
-import { type RuntimeTensor, runtimeVersion } from '../runtime/session.ts';
+import { runtimeVersion } from '../runtime/session.ts';
 import type { ViewScore } from '../train/evaluation.ts';
 import type { Progress } from '../train/loop.ts';
 import { type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import { binomialError } from '../util/stats.ts';
-import { allowedThreads } from '../util/threads.ts';
 import type { Context } from './command.ts';
 import { outputNames } from './data-options.ts';
 import type { Accuracy, CostChange, PruneResult } from './outcome.ts';
@@ -23,7 +22,7 @@ import type { RunConfig } from './run-config.ts';
 import { coupled } from './starting-model.ts';
 import { batchesOf, type TrainingPlan, type TrainingRun } from './training-run.ts';
 
-/** Write what a run hands back, prove it, and measure it. */
+/** Write the files that a run hands back, compare them with what was trained, and measure them. */
 export async function finishPruning(
   plan: TrainingPlan,
   config: RunConfig,
@@ -40,7 +39,7 @@ export async function finishPruning(
     small: readModel(directory.file('pruned.onnx')),
     kept,
     operators,
-    inputs: await firstImages(plan, coupling, context.signal),
+    images: firstImages(plan, context.signal),
     seed: plan.settings.seed,
   });
   const accuracy = await measureAccuracy(plan, run, directory, context);
@@ -51,8 +50,7 @@ export async function finishPruning(
     return { before: full, after: at(counts), ratio: at(counts) / full };
   };
   const { frozen, tensors } = trainedConstants(coupling, run);
-  const allowed = allowedThreads();
-  const result: PruneResult = {
+  return {
     format: 's2h-result/1',
     model: config.model,
     data: config.data,
@@ -85,21 +83,22 @@ export async function finishPruning(
     seconds: progress.seconds,
     seed: plan.settings.seed,
     threads: run.threads,
-    threadsWhy: allowed.threads === run.threads ? allowed.why : `--threads; ${allowed.threads} are allowed (${allowed.why})`,
+    threadsWhy: plan.threads.why,
     skippedImages: plan.dataset.skipped,
     droppedImages: run.loader.dropped,
     notes,
     versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
     command: config.command,
   };
-  writeJson(directory.file('result.json'), result);
-  if (!certificate.passed) {
-    throw new UserError('E_CERTIFICATE', `The pruned file does not compute what was trained: ${certificate.failure ?? 'outputs differ'}.`, {
-      where: directory.file('pruned.onnx'),
-      fix: `Do not use it; ${directory.file('result.json')} has the figures. This is a bug worth reporting, with ${directory.file('plan.json')}.`,
-    });
-  }
-  return result;
+}
+
+/** @throws UserError E_CERTIFICATE when the pruned file of a run is not equal to what was trained */
+export function refuseUnproven({ certificate, directory }: PruneResult): void {
+  if (certificate.passed) return;
+  throw new UserError('E_CERTIFICATE', `The pruned file does not compute what was trained: ${certificate.failure ?? 'outputs differ'}.`, {
+    where: `${directory}/pruned.onnx`,
+    fix: `Do not use it; ${directory}/result.json has the figures. This is a bug worth reporting, with ${directory}/plan.json.`,
+  });
 }
 
 /** trained.onnx, plan.json and pruned.onnx: nothing volatile in them. */
@@ -131,16 +130,13 @@ export function contract({ settings, preprocessing, dataset }: Pick<TrainingPlan
   return Object.entries(toMetadata(preprocessing, dataset.classes));
 }
 
-/** Real inputs for the certificate: the first test images, at the batch that the file takes. */
-async function firstImages(plan: TrainingPlan, coupling: Coupling, signal: AbortSignal): Promise<Record<string, RuntimeTensor>[]> {
-  const { graph } = coupling;
-  const fixed = graph.types.get(graph.inputs[0])?.shape?.[0];
-  for await (const batch of batchesOf(plan, 'test', signal)) {
-    const n = Math.min(batch.labels.length, typeof fixed === 'number' ? fixed : 16);
-    const each = batch.images.length / batch.labels.length;
-    return [{ [graph.inputs[0]]: { type: 'float32', data: batch.images.slice(0, n * each), shape: [n, ...batch.shape.slice(1)] } }];
+/** Real images for the certificate: the first of the test split. */
+async function* firstImages(plan: TrainingPlan, signal: AbortSignal): AsyncGenerator<Pick<Batch, 'images' | 'shape'>> {
+  for await (const { images, shape } of batchesOf(plan, 'test', signal)) {
+    const n = Math.min(shape[0], 16);
+    yield { images: images.slice(0, n * (images.length / shape[0])), shape: [n, ...shape.slice(1)] };
+    return;
   }
-  return [];
 }
 
 async function measureAccuracy(

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { type OnnxModel, shapeOf } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
-import { allowedThreads, type ThreadLimit } from '../util/threads.ts';
 
 /** What a model file says about the images that it takes; fits `openData`'s request. */
 export interface ImageNetwork {
@@ -29,17 +28,6 @@ export function imageNetworkOf(model: OnnxModel, output?: string): ImageNetwork 
     outputs: typeof classes === 'number' ? classes : undefined,
   };
 }
-
-/** `--threads N` of a command that runs one file after the other. */
-export const threadsOption = z
-  .int()
-  .positive()
-  .optional()
-  .meta({ description: 'CPU threads (default: all that affinity and quota allow)' });
-
-/** The threads to use, and why so many. */
-export const threadChoice = (asked: number | undefined): ThreadLimit =>
-  asked === undefined ? allowedThreads() : { threads: asked, why: '--threads' };
 
 /** `--optimize none` runs the graph as it is written. */
 export const optimizeOption = z

@@ -1,24 +1,18 @@
 import { z } from 'zod';
-import { writeAtomic } from '../util/atomic.ts';
 import { renderResult } from '../report/prune-report.ts';
+import { writeJson } from '../train/run-directory.ts';
+import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
 import { type CommandEvent, defineCommand, type Progress } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
-import { finishPruning } from './finish.ts';
+import { finishPruning, refuseUnproven } from './finish.ts';
 import type { PruneResult } from './outcome.ts';
+import { completeRun, type Stopped } from './run-course.ts';
 import { budgetOptions, methodOptions, trainingOptions } from './run-options.ts';
 import { budgetAsked } from './run-settings.ts';
-import { beginRun, type GivenOptions, resumeRun, type StartedRun } from './run-start.ts';
-import { prepareTraining } from './training-run.ts';
+import { beginRun, type GivenOptions, resumeRun } from './run-start.ts';
 
-/** A run that was stopped before its end. */
-export interface Stopped {
-  readonly stopped: true;
-  readonly step: number;
-  readonly steps: number;
-  readonly directory: string;
-  readonly resume: string;
-}
+export type { Stopped } from './run-course.ts';
 
 export const command = defineCommand({
   name: 'prune',
@@ -51,19 +45,20 @@ export const command = defineCommand({
             },
             context,
           );
-    const { directory, finished } = started;
-    try {
-      if (finished) return finished as PruneResult;
-      const run = await prepareTraining(started.plan, context);
-      announce(started, context);
-      const progress = await run.go(directory);
-      if (progress.step < started.plan.settings.steps) return stoppedAt('prune', progress.step, started);
-      const result = await finishPruning(started.plan, started.config, run, directory, progress, started.notes, context);
-      writeAtomic(directory.file('report.md'), renderResult(result, 'markdown'));
-      return result;
-    } finally {
+    const { directory, finished, plan, config, notes } = started;
+    if (finished) {
       directory.release();
+      const result = finished as PruneResult;
+      refuseUnproven(result);
+      return result;
     }
+    return completeRun(started, context, async (run, progress) => {
+      const result = await finishPruning(plan, config, run, directory, progress, notes, context);
+      writeAtomic(directory.file('report.md'), renderResult(result, 'markdown'));
+      writeJson(directory.file('result.json'), result);
+      refuseUnproven(result);
+      return result;
+    });
   },
 
   render: result =>
@@ -78,20 +73,6 @@ export function needed<T>(value: T | undefined, what: string, example: string): 
   if (value !== undefined) return value;
   throw new UserError('E_OPTION', `${what} is missing.`, { fix: `For example: ${example}.`, usage: true });
 }
-
-/** Say where the run's files are and what is worth knowing before it takes its time. */
-export function announce({ directory, notes, plan }: StartedRun, context: { say(message: string): void }): void {
-  context.say(`Run ${directory.path}: ${plan.settings.steps} steps of ${plan.settings.batch} images.`);
-  for (const note of notes) context.say(note);
-}
-
-export const stoppedAt = (verb: string, step: number, { plan, directory }: StartedRun): Stopped => ({
-  stopped: true,
-  step,
-  steps: plan.settings.steps,
-  directory: directory.path,
-  resume: `s2h ${verb} --resume ${directory.path}`,
-});
 
 /** A training run's events on the screen. */
 export function trainingProgress(event: CommandEvent): Progress | string | undefined {

@@ -1,7 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
+import type { Preprocessing } from '../data/dataset.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
+import type { ThreadLimit } from '../util/threads.ts';
 import type { RunSettings } from './run-settings.ts';
 
 /** `config.json`: everything that is needed to repeat a run. */
@@ -15,8 +17,10 @@ export interface RunConfig {
   readonly given: Readonly<Record<string, unknown>>;
   /** Every setting with its value. */
   readonly settings: RunSettings;
+  /** CPU threads when it began, and why so many. */
+  readonly threads: ThreadLimit;
   readonly budget: { readonly resource: 'macs' | 'params' | 'size'; readonly value: number } | null;
-  readonly preprocessing: unknown;
+  readonly preprocessing: Preprocessing;
   readonly dataFingerprint: string;
   readonly classes: readonly string[];
   readonly trainedStart: boolean;
@@ -33,6 +37,9 @@ const configSchema = z.looseObject({
   data: z.string(),
   given: z.record(z.string(), z.unknown()),
   settings: z.looseObject({ steps: z.int() }),
+  threads: z.object({ threads: z.int().positive(), why: z.string() }),
+  preprocessing: z.looseObject({}),
+  classes: z.array(z.string()),
   dataFingerprint: z.string(),
   start: z.string(),
 });
@@ -55,6 +62,17 @@ export function readConfig(directory: RunDirectory, verb: RunConfig['verb']): Ru
   return parsed.data as unknown as RunConfig;
 }
 
-/** The result of a run that has ended; null while it has not. */
-export const finishedResult = (directory: RunDirectory): unknown =>
-  existsSync(directory.file('result.json')) ? JSON.parse(readFileSync(directory.file('result.json'), 'utf8')) : null;
+/** The result of a run that has ended; null while it has not. @throws UserError E_RESULT when it is damaged */
+export function finishedResult(directory: RunDirectory): unknown {
+  const path = directory.file('result.json');
+  if (!existsSync(path)) return null;
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new UserError('E_RESULT', 'The result of this run is not JSON.', {
+      where: path,
+      fix: 'Remove it and resume the run: it is made again from the last checkpoint.',
+      cause: error,
+    });
+  }
+}

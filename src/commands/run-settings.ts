@@ -41,15 +41,19 @@ const paper: Partial<RunSettings> = {
   batch: 64,
 };
 
+/** @throws UserError E_OPTION (usage) for options that contradict each other, whatever model and data are */
+export function checkGiven({ steps, epochs }: TrainingOptions): void {
+  if (steps !== undefined && epochs !== undefined) {
+    throw new UserError('E_OPTION', '--steps and --epochs are both given.', { fix: 'Leave one of them out.', usage: true });
+  }
+}
+
 /** Fill in what the user left open. */
 export function settle(given: TrainingOptions & MethodOptions, at: Circumstances): RunSettings {
   const recipe = given.recipe ?? 'default';
   const preset: Partial<RunSettings> = recipe === 'paper' ? { ...paper, order: at.trained ? 'l1' : 'natural' } : {};
   const pick = <K extends keyof RunSettings>(key: K, otherwise: RunSettings[K]): RunSettings[K] =>
     ((given as Partial<RunSettings>)[key] ?? preset[key] ?? otherwise) as RunSettings[K];
-  if (given.steps !== undefined && given.epochs !== undefined) {
-    throw new UserError('E_OPTION', 'Give either --steps or --epochs.', { usage: true });
-  }
   const batch = pick('batch', 128);
   const stepsPerEpoch = Math.max(1, Math.floor(at.trainImages / Math.min(batch, at.trainImages)));
   const epochs = given.epochs ?? (given.steps === undefined ? defaultEpochs(at.dataName) : given.steps / stepsPerEpoch);
@@ -111,29 +115,38 @@ export function budgetAsked({ flops, params, bytes }: BudgetOptions): { resource
   return asked[0] as { resource: 'macs' | 'params' | 'size'; value: number };
 }
 
+/** What may differ in a run that goes on: the last bits may, or images that have moved. */
+const honouredKeys: Readonly<Record<string, (value: unknown, before: unknown) => string>> = {
+  threads: (value, before) => `--threads is ${value} now (the run began with ${before}): the result may differ in the last bits.`,
+  data: (value, before) => `--data is ${value} now (the run began with ${before}); its images are the same.`,
+  dataDir: (value, before) => `--data-dir is ${value} now (the run began with ${before ?? 'none'}); the images are the same.`,
+};
+
 /**
- * What was given together with `--resume`: `--threads` is honoured, anything that equals the run's own setting changes
- * nothing, and the rest is refused by name.
+ * What was given together with `--resume`: threads and the place of the data are honoured, anything that equals the
+ * run's own setting changes nothing, and the rest is refused by name. The threads of a run that has ended are refused too.
  * @param own the run's settings, its model and data by the same keys
  * @returns sentences about what is honoured
+ * @throws UserError E_RESUME_SETTING (usage)
  */
-export function checkResumed(given: Readonly<Record<string, unknown>>, own: Readonly<Record<string, unknown>>, directory: string): string[] {
-  const honoured: string[] = [];
-  const refused: string[] = [];
-  for (const [key, value] of Object.entries(given)) {
-    if (value === undefined || key === 'resume' || JSON.stringify(value) === JSON.stringify(own[key])) continue;
-    const name = key === 'model' ? 'the model' : flagOf(key);
-    if (key === 'threads') honoured.push(`--threads is ${value} now (the run had ${own[key] || 'all'}): the result may differ in the last bits.`);
-    else refused.push(`${name} ${JSON.stringify(value)} (the run has ${JSON.stringify(own[key] ?? null)})`);
-  }
-  if (refused.length) {
-    throw new UserError('E_RESUME_SETTING', `A run that is resumed keeps its settings: ${refused.join(', ')}.`, {
-      where: directory,
-      fix: `Leave them out, or start a new run from ${directory}/trained.onnx (its learning rate schedule begins anew).`,
-      usage: true,
-    });
-  }
-  return honoured;
+export function checkResumed(
+  given: Readonly<Record<string, unknown>>,
+  own: Readonly<Record<string, unknown>>,
+  run: { readonly directory: string; readonly finished: boolean },
+): string[] {
+  const changed = Object.entries(given).filter(
+    ([key, value]) => value !== undefined && key !== 'resume' && JSON.stringify(value) !== JSON.stringify(own[key]),
+  );
+  const refused = changed.filter(([key]) => !Object.hasOwn(honouredKeys, key) || (run.finished && key === 'threads'));
+  if (refused.length === 0) return changed.map(([key, value]) => honouredKeys[key](value, own[key]));
+  const told = (value: unknown) => (value === undefined ? 'none' : JSON.stringify(value));
+  const names = refused.map(([key, value]) => `${key === 'model' ? 'the model' : flagOf(key)} ${told(value)} (the run has ${told(own[key])})`);
+  const why = run.finished ? 'This run has ended: nothing can be changed by' : 'A run that is resumed keeps its settings:';
+  throw new UserError('E_RESUME_SETTING', `${why} ${names.join(', ')}.`, {
+    where: run.directory,
+    fix: `Leave them out, or start a new run from ${run.directory}/${run.finished ? 'trained' : 'start'}.onnx (its learning rate schedule begins anew).`,
+    usage: true,
+  });
 }
 
 /** SHA-256 of a file. */

@@ -5,13 +5,15 @@ import { evaluateFile } from '../runtime/evaluate.ts';
 import { createRunDirectory, openRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import { percent } from '../util/format.ts';
+import { allowedThreads, type ThreadLimit } from '../util/threads.ts';
+import { describeNetwork } from '../zoo/index.ts';
 import { version } from '../util/version.ts';
 import type { Context } from './command.ts';
 import { openData } from './data-options.ts';
 import { imageNetworkOf } from './model-file.ts';
 import { finishedResult, readConfig, type RunConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
-import { checkResumed, hashOf, settle } from './run-settings.ts';
+import { checkGiven, checkResumed, hashOf, settle } from './run-settings.ts';
 import { coupled, interfaceOf, isFile, modelName, namedModel } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
 
@@ -43,7 +45,11 @@ interface Request {
  */
 export async function beginRun(request: Request, context: Context): Promise<StartedRun> {
   const { verb, method, given, budget, model: name } = request;
+  checkGiven(given);
   const file = isFile(name) ? readModel(name) : null;
+  if (!file) describeNetwork(name); // an unknown name is refused before any data is fetched
+  const asked = (['width', 'shortcut'] as const).find(key => file && given[key] !== undefined);
+  if (asked) throw new UserError('E_OPTION', `--${asked} is for named architectures, and the model is a file.`, { usage: true });
   const imitate = given.labels === 'none';
   if (imitate && !file) {
     throw new UserError('E_OPTION', '--labels none imitates a trained file, and the model is a named architecture.', { usage: true });
@@ -55,16 +61,18 @@ export async function beginRun(request: Request, context: Context): Promise<Star
     file ?? namedModel(name, dataset, { size: preprocessing.size!, channels }, { seed: given.seed ?? 0, width: given.width, shortcut: given.shortcut });
   const start = request.reshape ? request.reshape(built) : built;
   const { graph, coupling } = coupled(start);
-  interfaceOf(graph);
+  refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
   const normalised = graph.nodes.some(node => node.opType.includes('Normalization'));
   const settings = settle(given, { trained: trainedStart, normalised, dataName: dataset.name, trainImages: dataset.train.size });
   if (budget) budgetOf(coupling, budget.resource, budget.value, settings.round);
-  const plan: TrainingPlan = { start, trainedStart, dataset, preprocessing, settings, method, budget };
-
-  const directory = createRunDirectory(given.out, `${modelName(name)}-${modelName(dataset.name)}`, spaceNeeded(coupling));
+  const threads = threadsToBegin(given.threads);
+  const settled = { trainedStart, dataset, preprocessing, settings, threads, method, budget };
+  const directory = createRunDirectory(given.out, `${modelName(name)}-${modelName(dataset.name)}`, spaceNeeded(coupling, settings));
   try {
     writeModel(start, directory.file('start.onnx'));
+    // As a resumed run reads it: a file holds attributes in single precision.
+    const plan: TrainingPlan = { ...settled, start: readModel(directory.file('start.onnx')) };
     if (trainedStart && !imitate) await refuseChance(plan, directory, context);
     const config: RunConfig = {
       format: 's2h-run/1',
@@ -73,6 +81,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       data: given.data,
       given: stripped(given),
       settings,
+      threads,
       budget,
       preprocessing,
       dataFingerprint: dataset.fingerprint,
@@ -85,7 +94,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
     writeJson(directory.file('config.json'), config);
     return { plan, config, directory, notes: [...opened.notes, ...droppedNote(plan)], finished: null };
   } catch (error) {
-    directory.release();
+    directory.discard();
     throw error;
   }
 }
@@ -95,36 +104,67 @@ export async function resumeRun(verb: RunConfig['verb'], given: Partial<GivenOpt
   const directory = openRunDirectory(given.resume);
   try {
     const config = readConfig(directory, verb);
-    const own = { ...config.settings, ...config.given, model: config.model, data: config.data };
-    const honoured = checkResumed({ ...given, setup: undefined }, own, directory.path);
     const finished = finishedResult(directory);
-    const settings = { ...config.settings, threads: given.threads ?? config.settings.threads };
-    const opened = await openData(config.given as GivenOptions, context, {
-      ...imageNetworkOf(readModel(directory.file('start.onnx'))),
-      labels: settings.labels !== 'none',
-    });
-    refuseOtherData(opened.dataset, config);
+    const own = { ...config.settings, threads: config.threads.threads, ...config.given, model: config.model, data: config.data };
+    const honoured = checkResumed({ ...given, setup: undefined }, own, { directory: directory.path, finished: finished !== null });
+    const { threads, notes } = threadsToGoOn(given.threads, config);
+    const { labelOrder, ...fed } = config.preprocessing;
+    const options = { ...config.given, ...fed, ...placeOfData(given, config), preprocessing: undefined } as GivenOptions;
+    const { dataset } = await openData(options, context, { labels: false }); // classes are compared by name next
+    refuseOtherData(dataset, config, options.data);
     if (hashOf(directory.file('start.onnx')) !== config.start) {
       throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', { where: directory.file('start.onnx') });
     }
     const plan: TrainingPlan = {
       start: readModel(directory.file('start.onnx')),
       trainedStart: config.trainedStart,
-      dataset: opened.dataset,
-      preprocessing: opened.preprocessing,
-      settings,
-      method: verb === 'train' ? 'plain' : settings.method,
+      dataset,
+      preprocessing: config.preprocessing,
+      settings: config.settings,
+      threads,
+      method: verb === 'train' ? 'plain' : config.settings.method,
       budget: config.budget,
     };
-    return { plan, config, directory, notes: [...opened.notes, ...honoured, ...droppedNote(plan)], finished };
+    return { plan, config, directory, notes: [...honoured, ...notes, ...droppedNote(plan)], finished };
   } catch (error) {
     directory.release();
     throw error;
   }
 }
 
+/** A network of two axes takes images as rows. @throws UserError E_INPUT_SHAPE when these have another length */
+function refuseOtherRows(shape: readonly (number | null)[], { size }: TrainingPlan['preprocessing'], channels: number): void {
+  const [height, width] = size!;
+  const length = channels * height * width;
+  if (shape.length !== 2 || shape[1] === null || shape[1] === length) return;
+  throw new UserError('E_INPUT_SHAPE', `The network takes rows of ${shape[1]} numbers; images of ${channels}x${height}x${width} give ${length}.`, {
+    fix: 'Say what it expects with --size and --color.',
+  });
+}
+
+/** Images may have moved: whether they are the same is seen by their fingerprint. */
+const placeOfData = (given: Partial<GivenOptions>, config: RunConfig): Pick<GivenOptions, 'data' | 'dataDir'> => ({
+  data: given.data ?? config.data,
+  dataDir: given.dataDir ?? (config.given.dataDir as string | undefined),
+});
+
+const threadsToBegin = (asked: number | undefined): ThreadLimit => (asked === undefined ? allowedThreads() : { threads: asked, why: '--threads' });
+
+/**
+ * The threads of a run that goes on: as many as before, since the last bits depend on it, unless others are asked for or
+ * so many are not allowed any more.
+ */
+function threadsToGoOn(asked: number | undefined, { threads: before, given }: RunConfig): { threads: ThreadLimit; notes: string[] } {
+  if (asked !== undefined) return { threads: threadsToBegin(asked), notes: [] };
+  const allowed = allowedThreads();
+  if (given.threads !== undefined || before.threads === allowed.threads) return { threads: before, notes: [] };
+  if (before.threads < allowed.threads) return { threads: { threads: before.threads, why: 'as the run began' }, notes: [] };
+  const note = `The run began with ${before.threads} threads and goes on with ${allowed.threads} (${allowed.why}): the result may differ in the last bits.`;
+  return { threads: allowed, notes: [note] };
+}
+
 /** @throws UserError E_DATA_CHANGED naming what differs */
-function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig): void {
+function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig, place: string): void {
   if (dataset.fingerprint === config.dataFingerprint) return;
   const added = dataset.classes.filter(name => !config.classes.includes(name));
   const gone = config.classes.filter(name => !dataset.classes.includes(name));
@@ -133,7 +173,7 @@ function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig): v
     gone.length ? `missing classes ${gone.join(', ')}` : '',
   ].filter(Boolean);
   throw new UserError('E_DATA_CHANGED', `The data is not what this run began with: ${difference.join('; ') || 'images were added, removed or changed'}.`, {
-    where: config.data,
+    where: place,
     fix: 'Put the old data back, or start a new run.',
   });
 }
@@ -168,11 +208,12 @@ async function refuseChance(plan: TrainingPlan, directory: RunDirectory, context
   );
 }
 
-/** Two checkpoints, the files that are handed back, and room for one being written. */
-function spaceNeeded({ graph }: Coupling): number {
+/** Two checkpoints and one being written, the files that are handed back, the log. */
+function spaceNeeded({ graph }: Coupling, { optimizer, momentum, steps }: TrainingPlan['settings']): number {
   let size = 0;
   for (const tensor of graph.tensors.values()) size += 4 * tensor.dims.reduce((a, b) => a * b, 1);
-  return 9 * size + 4_000_000;
+  const states = optimizer === 'adamw' ? 3 : momentum > 0 ? 2 : 1;
+  return size * (3 * states + 4) + 300 * steps + 1_000_000;
 }
 
 const stripped = (options: object): Record<string, unknown> => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));

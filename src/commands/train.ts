@@ -12,11 +12,12 @@ import { defineCommand } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
 import { contract } from './finish.ts';
 import type { Accuracy } from './outcome.ts';
-import { announce, needed, type Stopped, stoppedAt, trainingProgress } from './prune.ts';
+import { needed, trainingProgress } from './prune.ts';
+import { completeRun, type Stopped } from './run-course.ts';
 import { trainingOptions } from './run-options.ts';
 import { beginRun, type GivenOptions, resumeRun } from './run-start.ts';
 import { coupled } from './starting-model.ts';
-import { batchesOf, prepareTraining, readJson } from './training-run.ts';
+import { batchesOf, readJson } from './training-run.ts';
 
 /** `result.json` of a plain training run. */
 export interface TrainResult {
@@ -71,13 +72,11 @@ export const command = defineCommand({
             context,
           );
     const { directory, finished, plan, config, notes } = started;
-    try {
-      if (finished) return finished as TrainResult;
-      const run = await prepareTraining(plan, context);
-      announce(started, context);
-      const progress = await run.go(directory);
-      if (progress.step < plan.settings.steps) return stoppedAt('train', progress.step, started);
-
+    if (finished) {
+      directory.release();
+      return finished as TrainResult;
+    }
+    return completeRun(started, context, async (run, progress) => {
       const trained = run.network.exported('soft');
       const about = { method: 'plain', steps: plan.settings.steps, seed: plan.settings.seed, version: config.versions.s2hpruner, role: 'trained' };
       const metadata = new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(about)]]);
@@ -109,9 +108,7 @@ export const command = defineCommand({
       };
       writeJson(directory.file('result.json'), result);
       return result;
-    } finally {
-      directory.release();
-    }
+    });
   },
 
   render: result => {

@@ -1,23 +1,25 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Batch, Dataset, Preprocessing } from '../data/dataset.ts';
 import { evalBatches, type TrainLoader, trainLoader } from '../data/loader.ts';
 import type { Tensor } from '../graph/engine.ts';
 import { methods, routes } from '../methods/index.ts';
 import type { OnnxModel } from '../onnx/index.ts';
 import { budgetOf } from '../prune/budget.ts';
-import { openEngine } from '../torch/index.ts';
+import { openEngine, type Torch } from '../torch/index.ts';
 import { adamw, sgd } from '../torch/optim.ts';
 import { loadCheckpoint, newestCheckpoint, saveCheckpoint, type Trainee } from '../train/checkpoint.ts';
 import { evaluateViews, type Gap, type View, type ViewScore } from '../train/evaluation.ts';
-import { type Progress, train } from '../train/loop.ts';
+import { type Progress, type Trained, train } from '../train/loop.ts';
 import type { Method } from '../train/method.ts';
 import { createNetwork, type Network } from '../train/network.ts';
 import { classification, match, type Objective } from '../train/objective.ts';
+import { ownedEngine } from '../train/owned.ts';
 import { learningRate } from '../train/schedule.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
 import { createSearch, type Search } from '../train/search.ts';
 import { UserError } from '../util/errors.ts';
 import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from '../util/jsonl.ts';
+import type { ThreadLimit } from '../util/threads.ts';
 import type { Context } from './command.ts';
 import type { RunSettings } from './run-settings.ts';
 
@@ -29,6 +31,8 @@ export interface TrainingPlan {
   readonly dataset: Dataset;
   readonly preprocessing: Preprocessing;
   readonly settings: RunSettings;
+  /** CPU threads, and why so many. */
+  readonly threads: ThreadLimit;
   readonly method: keyof typeof methods;
   /** null: nothing is pruned. */
   readonly budget: { readonly resource: 'macs' | 'params' | 'size'; readonly value: number } | null;
@@ -42,9 +46,11 @@ export interface TrainingRun {
   readonly loader: TrainLoader;
   readonly threads: number;
   readonly libtorch: string;
-  /** Train from the newest checkpoint of the folder, if there is one. */
-  go(directory: RunDirectory): Promise<Progress>;
+  /** Train from the newest checkpoint of the folder, if there is one. `saveEverySeconds` as in the loop. */
+  go(directory: RunDirectory, options?: { readonly saveEverySeconds?: number }): Promise<Trained>;
   evaluate(views: readonly View[], split: 'validation' | 'test'): Promise<{ scores: Partial<Record<View, ViewScore>>; gap: Gap | null }>;
+  /** Free parameters, masks and the optimiser's state; the run can do nothing afterwards. */
+  free(): void;
 }
 
 const evaluationBatch = 250;
@@ -53,16 +59,32 @@ const evaluationBatch = 250;
 export const batchesOf = (plan: Pick<TrainingPlan, 'dataset' | 'preprocessing'>, split: 'validation' | 'test', signal: AbortSignal): AsyncGenerator<Batch> =>
   evalBatches(plan.dataset[split], { batch: evaluationBatch, preprocessing: plan.preprocessing, signal });
 
-/** Open the engine and build network, masks, method and loader. */
+/** Open the engine and build network, masks, method and loader. `free` has to be called when the run is over. */
 export async function prepareTraining(plan: TrainingPlan, context: Context): Promise<TrainingRun> {
-  const { settings, dataset, preprocessing, start } = plan;
-  const torch = await openEngine({
-    threads: settings.threads || undefined,
+  const { settings } = plan;
+  const engine = await openEngine({
+    threads: plan.threads.threads,
     device: settings.device,
     setup: context.setup,
     say: context.say,
     onProgress: ({ what, done, total }) => context.onEvent({ type: 'progress', label: what, done, total, unit: 'bytes' }),
   });
+  const { torch, free } = ownedEngine(engine);
+  try {
+    let run: TrainingRun;
+    // What is made on the way and not kept goes.
+    torch.scope(() => {
+      run = build(plan, torch, free, context);
+    });
+    return run!;
+  } catch (error) {
+    free();
+    throw error;
+  }
+}
+
+function build(plan: TrainingPlan, torch: Torch, free: () => void, context: Context): TrainingRun {
+  const { settings, dataset, preprocessing, start } = plan;
   const network = createNetwork(torch, start);
   const loader = trainLoader(dataset.train, { batch: settings.batch, seed: settings.seed, preprocessing, augmentation: dataset.augmentation });
   refuseSingleImage(network, loader);
@@ -100,13 +122,14 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
     threads: torch.threads,
     libtorch: `${torch.version} (${torch.libtorch.kind})`,
     evaluate,
-    async go(directory) {
-      const pointer = newestCheckpoint(directory.path);
-      const from: Progress = pointer ?? { step: 0, seconds: 0, images: 0 };
-      if (pointer) loadCheckpoint(directory.path, pointer, trainee);
+    free,
+    async go(directory, { saveEverySeconds } = {}) {
+      const checkpoint = newestCheckpoint(directory.path, context.say);
+      const from: Progress = checkpoint ?? { step: 0, seconds: 0, images: 0 };
+      if (checkpoint) loadCheckpoint(directory.path, checkpoint, trainee);
       const events = directory.file('events.jsonl');
-      // What was logged after the checkpoint happens again.
-      if (existsSync(events)) truncateJsonLines(events, event => Number(event.step ?? 0) > from.step);
+      // What was logged after the checkpoint happens again; so does an evaluation right after it.
+      truncateJsonLines(events, ({ type, step = 0 }) => Number(step) > from.step || (type === 'evaluation' && step === from.step));
       const log = openJsonLines(events);
       const emit = (event: { type: string; [key: string]: unknown }) => {
         appendJsonLine(log, event);
@@ -121,6 +144,7 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
           seed: settings.seed,
           learningRate: learningRate(settings.lr, settings.steps, settings.warmup),
           from,
+          saveEverySeconds,
           onStep: event => emit({ ...event }),
           save(progress) {
             saveCheckpoint(directory.path, trainee, progress);

@@ -44,9 +44,15 @@ export const command = defineCommand({
     const shapes = parseShapes(values.shape);
     const kept = readPlan(readJson(values.plan), coupleGraph(buildGraph(full, operators, { shapes })), values.plan);
     const certificate = await certify({
-      ...{ full, small, kept, operators, shapes },
-      ...{ random: values.inputs, seed: values.seed, signal: context.signal },
+      full,
+      small,
+      kept,
+      operators,
+      shapes,
+      random: values.inputs,
       images: values.data === undefined ? undefined : await testImages(full, { ...values, data: values.data }, context),
+      seed: values.seed,
+      signal: context.signal,
       onProgress: done => context.onEvent({ type: 'progress', label: 'comparing', done, total: null, unit: 'inputs' }),
     });
     return { ...files, plan: values.plan, widths: widthsOf(kept), certificate, exitCode: certificate.passed ? 0 : 1 };
@@ -89,10 +95,12 @@ function render(full: string, small: string, certificate: Certificate): string {
     ? `${small} computes what ${full} computes without the removed channels.`
     : `FAILED: ${failure}`;
   const head = ['output', 'type', 'scale', 'largest error', 'of the scale', 'limit', 'same argmax'];
-  const rows = outputs.map(output => [
-    ...[output.name, output.type, output.scale.toPrecision(3), output.maxAbsError.toPrecision(3)],
-    ...[output.maxRelError.toPrecision(3), String(output.limit), percent(output.argmaxAgreement, 2)],
-  ]);
+  const rows = outputs.map(({ name, type, scale, maxAbsError, maxRelError, limit, argmaxAgreement }) => {
+    const [size, error, relative] = [scale, maxAbsError, maxRelError].map(value =>
+      value === 0 ? '0' : value.toPrecision(3),
+    );
+    return [name, type, size, error, relative, String(limit), percent(argmaxAgreement, 2)];
+  });
   const figures =
     rows.length > 0 ? [`${inputs} inputs, one thread:`, table([head, ...rows], { align: ['left', 'left'] })] : [];
   return [verdict, ...(figures.length > 0 ? ['', ...figures] : []), ...notes.map(note => `- ${note}`)].join('\n');

@@ -1,18 +1,28 @@
 import { DataType, elementCount, floats, ints, isInteger, type OnnxTensor } from '../onnx/index.ts';
+import { UserError } from '../util/errors.ts';
 import type { Const } from './operator.ts';
 
 const real: ReadonlySet<number> = new Set([DataType.FLOAT, DataType.FLOAT16, DataType.DOUBLE, DataType.BFLOAT16]);
 
-/** Whether a tensor is small enough to be computed with: shape vectors and indices, a few numbers. */
-export const isSmall = (tensor: OnnxTensor): boolean =>
-  elementCount(tensor) <= (isInteger(tensor.dataType) ? 65_536 : real.has(tensor.dataType) ? 64 : 0);
-
-/** A small tensor of the file as numbers; what stands for "to the end" is the safe extreme. */
+/** A tensor of the file as numbers; what stands for "to the end" is the safe extreme. */
 export const constOf = (tensor: OnnxTensor): Const => ({
   elemType: tensor.dataType,
   dims: tensor.dims,
   values: isInteger(tensor.dataType) ? ints(tensor) : [...floats(tensor)],
 });
+
+/** A tensor as numbers if it is small enough to be computed with (shape vectors and indices, a few numbers), else null. */
+export function smallConstOf(tensor: OnnxTensor): Const | null {
+  const limit = isInteger(tensor.dataType) ? 65_536 : real.has(tensor.dataType) ? 64 : -1;
+  if (elementCount(tensor) > limit) return null;
+  try {
+    return constOf(tensor);
+  } catch (error) {
+    // Integers that no number holds are no lengths or indices.
+    if (error instanceof UserError && error.code === 'E_TENSOR_DATA') return null;
+    throw error;
+  }
+}
 
 /** A vector of integers as a constant. */
 export const intVector = (values: readonly (number | string)[]): Const => ({

@@ -24,6 +24,8 @@ export interface Engine {
   has(name: string): boolean;
   /** A constant on the engine's device. `data` is copied; element type by array type (Float32Array -> float32, BigInt64Array -> int64, ...). */
   tensor(data: TypedArray, shape: readonly number[]): Tensor;
+  /** Let go of tensors at once, before the scope ends; what autograd needs of them lives on. */
+  free(...tensors: readonly Tensor[]): void;
 }
 
 export type TypedArray =

@@ -1,18 +1,26 @@
 import {
   type AttributeValue,
   attributesOf,
-  elementCount,
   elemTypeOf,
-  type GraphProto,
   type NodeProto,
   type OnnxModel,
   type OnnxTensor,
   shapeOf,
 } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
-import { constOf, isSmall } from './constants.ts';
-import type { AxisRef, NodeView } from './operator.ts';
-import { type Const, type Dim, type Operator, type OperatorTable, UnknownShape, type ValueType } from './operator.ts';
+import { smallConstOf } from './constants.ts';
+import {
+  type AxisRef,
+  type Const,
+  type Dim,
+  type NodeView,
+  type Operator,
+  type OperatorTable,
+  type Role,
+  UnknownShape,
+  type ValueType,
+} from './operator.ts';
+import { captured, ordered } from './order.ts';
 
 /** A node of a graph: its operator's view of it, and where it stands in the file. */
 export interface GraphNode extends NodeView {
@@ -53,7 +61,7 @@ export interface Graph {
 }
 
 export interface GraphOptions {
-  /** Lengths for the axes of inputs: `{ images: [1, 3, 640, 640] }`. */
+  /** Shapes of inputs, `{ images: [1, 3, 640, 640] }`, and of values for which neither a rule nor the file has one. */
   readonly shapes?: Readonly<Record<string, readonly Dim[]>>;
 }
 
@@ -63,74 +71,34 @@ export interface GraphOptions {
  */
 export function buildGraph(model: OnnxModel, operators: OperatorTable, options: GraphOptions = {}): Graph {
   const { graph } = model;
-  const initial = new Map(graph.initializers.map(tensor => [tensor.name, tensor]));
+  const initial = new Set(graph.initializers.map(tensor => tensor.name));
+  const inputs = graph.inputs.map(input => input.name).filter(name => !initial.has(name));
+  const declared = declaredTypes(model);
+  for (const [name, shape] of Object.entries(options.shapes ?? {})) {
+    declared.set(name, { elemType: declared.get(name)?.elemType ?? 0, shape });
+  }
+  const known: Known = { types: new Map(), constants: new Map(), fixed: new Set(), tensors: new Map() };
   // From IR version 4 on, an initializer that is also an input is a default that a caller may replace.
   const replaceable = new Set(model.irVersion >= 4 ? graph.inputs.map(input => input.name) : []);
-  const tensors = new Map([...initial].filter(([name]) => !replaceable.has(name)));
-  const inputs = graph.inputs.map(input => input.name).filter(name => !initial.has(name));
-  const types = new Map<string, ValueType>();
-  const constants = new Map<string, Const>();
-  const fixed = new Set<string>();
-  const declared = new Map<string, ValueType>();
-  for (const info of [...graph.valueInfo, ...graph.outputs, ...graph.inputs]) {
-    declared.set(info.name, { elemType: elemTypeOf(info), shape: namedShape(info.name, shapeOf(info)) });
-  }
+  for (const tensor of graph.initializers) if (!replaceable.has(tensor.name)) addTensor(tensor, known);
   for (const name of [...inputs, ...replaceable]) {
     const type = declared.get(name);
-    const shape = options.shapes?.[name];
-    if (type) types.set(name, shape ? { ...type, shape } : type);
+    if (type) known.types.set(name, type);
   }
-  const addTensor = (name: string, tensor: OnnxTensor) => {
-    tensors.set(name, tensor);
-    types.set(name, { elemType: tensor.dataType, shape: tensor.dims });
-    fixed.add(name);
-    if (isSmall(tensor)) constants.set(name, constOf(tensor));
-  };
-  for (const [name, tensor] of [...tensors]) addTensor(name, tensor);
-
-  const known: Known = { types, constants, fixed };
-  const nodes = ordered(graph.nodes, new Set([...inputs, ...initial.keys()])).map((proto, index) =>
-    makeNode(proto, index, model, operators, known),
-  );
-  for (const node of nodes) {
-    const value = node.opType === 'Constant' && node.domain === '' ? node.attribute('value') : undefined;
-    if (value && typeof value === 'object' && 'dims' in value) {
-      addTensor(node.outputs[0], { ...value, name: node.outputs[0] });
-      continue;
-    }
+  const nodes = ordered(graph.nodes, new Set([...inputs, ...initial])).map((proto, index) => {
+    const node = makeNode(proto, index, model, operators, known);
     infer(node, known, declared);
-  }
-
-  const producers = new Map<string, GraphNode>();
-  const consumers = new Map<string, Use[]>();
-  for (const node of nodes) {
-    for (const output of node.outputs) {
-      if (!output) continue;
-      if (producers.has(output) || initial.has(output)) {
-        throw new UserError('E_GRAPH', `The value '${output}' has two producers.`, { where: model.path });
-      }
-      producers.set(output, node);
-    }
-    node.inputs.forEach((value, input) => {
-      if (!value) return;
-      const uses = consumers.get(value);
-      if (uses) uses.push({ node, input });
-      else consumers.set(value, [{ node, input }]);
-    });
-  }
-  const first = types.get(inputs[0])?.shape?.[0];
+    return node;
+  });
+  const first = known.types.get(inputs[0])?.shape?.[0];
   return {
     model,
     operators,
     nodes,
     inputs,
     outputs: graph.outputs.map(output => output.name),
-    tensors,
-    types,
-    constants,
-    producers,
-    consumers,
-    fixed,
+    ...known,
+    ...wire(nodes, initial, model.path),
     batch: typeof first === 'string' ? first : null,
   };
 }
@@ -139,10 +107,61 @@ interface Known {
   readonly types: Map<string, ValueType>;
   readonly constants: Map<string, Const>;
   readonly fixed: Set<string>;
+  readonly tensors: Map<string, OnnxTensor>;
+}
+
+/** Types as the file states them, with a name for every axis that has none. */
+function declaredTypes({ graph }: OnnxModel): Map<string, ValueType> {
+  return new Map(
+    [...graph.valueInfo, ...graph.outputs, ...graph.inputs].map(info => {
+      const shape = shapeOf(info)?.map((dim, axis) => dim ?? `${info.name}_${axis}`) ?? null;
+      return [info.name, { elemType: elemTypeOf(info), shape }];
+    }),
+  );
+}
+
+function addTensor(tensor: OnnxTensor, { tensors, types, fixed, constants }: Known): void {
+  const { name } = tensor;
+  tensors.set(name, tensor);
+  types.set(name, { elemType: tensor.dataType, shape: tensor.dims });
+  fixed.add(name);
+  const value = smallConstOf(tensor);
+  if (value) constants.set(name, value);
+}
+
+/** Who makes and who reads each value. */
+function wire(
+  nodes: readonly GraphNode[],
+  initial: ReadonlySet<string>,
+  path?: string,
+): Pick<Graph, 'producers' | 'consumers'> {
+  const producers = new Map<string, GraphNode>();
+  const consumers = new Map<string, Use[]>();
+  for (const node of nodes) {
+    for (const output of node.outputs) {
+      if (!output) continue;
+      if (producers.has(output) || initial.has(output)) {
+        throw new UserError('E_GRAPH', `The value '${output}' has two producers.`, { where: path });
+      }
+      producers.set(output, node);
+    }
+    for (const [input, value] of node.inputs.entries()) {
+      if (!value) continue;
+      const uses = consumers.get(value);
+      if (uses) uses.push({ node, input });
+      else consumers.set(value, [{ node, input }]);
+    }
+  }
+  return { producers, consumers };
 }
 
 /** Types and small values of a node's outputs; where a rule is missing or gives up, what the file declares. */
 function infer(node: GraphNode, known: Known, declared: ReadonlyMap<string, ValueType>): void {
+  const value = node.opType === 'Constant' && node.domain === '' ? node.attribute('value') : undefined;
+  if (value && typeof value === 'object' && 'dims' in value) {
+    addTensor({ ...value, name: node.outputs[0] }, known);
+    return;
+  }
   const attempt = <T>(rule: (() => readonly T[]) | undefined): readonly T[] => {
     try {
       return rule?.() ?? [];
@@ -167,9 +186,14 @@ function infer(node: GraphNode, known: Known, declared: ReadonlyMap<string, Valu
   }
 }
 
-/** A declared shape with names for the axes that have none. */
-function namedShape(value: string, shape: readonly (number | string | null)[] | null): readonly Dim[] | null {
-  return shape && shape.map((dim, axis) => dim ?? `${value}_${axis}`);
+/** What a node's constant inputs are to it; nothing where that depends on shapes that are not known. */
+export function rolesOf(node: GraphNode): Readonly<Record<number, Role>> {
+  try {
+    return node.operator?.roles(node) ?? {};
+  } catch (error) {
+    if (error instanceof UnknownShape) return {};
+    throw error;
+  }
 }
 
 function makeNode(proto: NodeProto, index: number, model: OnnxModel, table: OperatorTable, known: Known): GraphNode {
@@ -225,70 +249,3 @@ function makeNode(proto: NodeProto, index: number, model: OnnxModel, table: Oper
     isConstant: i => Boolean(inputs[i]) && known.fixed.has(inputs[i]),
   };
 }
-
-/** Values that a node's sub-graphs read but do not make themselves. */
-function captured(proto: NodeProto): string[] {
-  const names = new Set<string>();
-  const visit = (graph: GraphProto) => {
-    const own = new Set([
-      ...graph.input.map(value => value.name),
-      ...graph.initializer.map(tensor => tensor.name),
-      ...graph.node.flatMap(node => node.output),
-    ]);
-    const inner = new Set<string>();
-    for (const node of graph.node) {
-      for (const input of node.input) if (input) inner.add(input);
-      for (const attribute of node.attribute)
-        for (const sub of subgraphs(attribute)) for (const name of visit(sub)) inner.add(name);
-    }
-    for (const output of graph.output) inner.add(output.name);
-    return [...inner].filter(name => !own.has(name));
-  };
-  for (const attribute of proto.attribute) {
-    for (const graph of subgraphs(attribute)) for (const name of visit(graph)) names.add(name);
-  }
-  return [...names];
-}
-
-const subgraphs = (attribute: NodeProto['attribute'][number]): GraphProto[] =>
-  attribute.g ? [attribute.g, ...attribute.graphs] : attribute.graphs;
-
-/** Kahn's algorithm, keeping the file's order where it is one already. */
-function ordered(nodes: readonly NodeProto[], available: Set<string>): readonly NodeProto[] {
-  const made = new Set(nodes.flatMap(node => node.output));
-  const waits = (node: NodeProto) =>
-    [...node.input, ...captured(node)].filter(name => made.has(name) && !available.has(name));
-  const result: NodeProto[] = [];
-  const waiting = new Map<string, number[]>();
-  const missing = new Int32Array(nodes.length);
-  const ready: number[] = [];
-  const finish = (index: number) => {
-    result.push(nodes[index]);
-    for (const output of nodes[index].output) {
-      available.add(output);
-      for (const next of waiting.get(output) ?? []) if (--missing[next] === 0) ready.push(next);
-      waiting.delete(output);
-    }
-  };
-  nodes.forEach((node, index) => {
-    const names = new Set(waits(node));
-    missing[index] = names.size;
-    if (names.size === 0) finish(index);
-    for (const name of names) waiting.set(name, [...(waiting.get(name) ?? []), index]);
-    while (ready.length) finish(ready.shift()!);
-  });
-  if (result.length < nodes.length) {
-    const stuck = nodes.find((_, index) => missing[index] > 0)!;
-    throw new UserError('E_GRAPH', `The nodes form a cycle at '${stuck.name || stuck.opType}'.`, {
-      fix: 'The file is not a valid ONNX graph; export it again.',
-    });
-  }
-  return result;
-}
-
-/** Number of elements of all trainable tensors: what reports call parameters. */
-export const countElements = (tensors: Iterable<OnnxTensor>): number => {
-  let sum = 0;
-  for (const tensor of tensors) sum += elementCount(tensor);
-  return sum;
-};

@@ -11,7 +11,11 @@ export const BatchNormalization = operator('BatchNormalization', {
   zero: () => 'constant',
   forward(n, engine) {
     if (n.int('training_mode', 0) === 1 || n.int('spatial', 1) === 0 || n.outputs.some((name, i) => i > 0 && name)) {
-      throw untrainable(n, 'it is in training mode or not per channel', 'Export the model in evaluation mode (model.eval()).');
+      throw untrainable(
+        n,
+        'it is in training mode or not per channel',
+        'Export the model in evaluation mode (model.eval()).',
+      );
     }
     const batchNorm = engine.op('batch_norm');
     const epsilon = n.float('epsilon', 1e-5);

@@ -10,7 +10,9 @@ export const Concat = operator('Concat', {
     const total: Dim = lengths.every(dim => typeof dim === 'number')
       ? lengths.reduce<number>((a, dim) => a + (dim as number), 0)
       : `${n.outputs[0]}_${axis}`;
-    return [{ elemType: n.type(0).elemType, shape: shapes[0].map((dim, i) => (i === axis ? total : dim)) }];
+    // A length that only one of them knows is everyone's.
+    const common = shapes[0].map((dim, i) => shapes.find(shape => typeof shape[i] === 'number')?.[i] ?? dim);
+    return [{ elemType: n.type(0).elemType, shape: common.with(axis, total) }];
   },
   evaluate(n) {
     const parts = n.inputs.map((_, i) => n.constant(i));
@@ -21,18 +23,18 @@ export const Concat = operator('Concat', {
   couple(n, r) {
     const axis = normalAxis(n.int('axis', 1), n.shape(0).length);
     let offset = 0;
-    n.inputs.forEach((_, i) => {
+    for (const i of n.inputs.keys()) {
       const start = offset;
-      n.shape(i).forEach((dim, a) => {
-        if (a !== axis) return r.same(n.axis(i, a), n.outputAxis(0, a));
-        if (typeof dim === 'string' || Number.isNaN(offset)) {
-          offset = Number.NaN;
-          return r.wall(n.axis(i, a), `Concat '${n.name}' joins axes of unknown length`);
+      for (const [a, dim] of n.shape(i).entries()) {
+        if (a !== axis) r.same(n.axis(i, a), n.outputAxis(0, a));
+        else if (typeof n.outputShape(0)[a] === 'string')
+          r.wall(n.axis(i, a), `Concat '${n.name}' joins axes of unknown length`);
+        else {
+          r.map(n.axis(i, a), n.outputAxis(0, a), index => start + index);
+          offset += dim as number;
         }
-        r.map(n.axis(i, a), n.outputAxis(0, a), index => start + index);
-        offset += dim;
-      });
-    });
+      }
+    }
     return undefined;
   },
   zero: () => 'zero',

@@ -11,9 +11,10 @@ const literals: Readonly<Record<string, number>> = {
   value_floats: DataType.FLOAT,
 };
 
-const literalOf = (n: NodeView): string | undefined => Object.keys(literals).find(name => n.attribute(name) !== undefined);
+const literalOf = (n: NodeView): string | undefined =>
+  Object.keys(literals).find(name => n.attribute(name) !== undefined);
 
-function valueOf(n: NodeView): Const | null {
+function contentOf(n: NodeView): Const | null {
   const name = literalOf(n);
   if (!name) return null;
   const value = n.attribute(name) as number | readonly number[];
@@ -24,10 +25,10 @@ function valueOf(n: NodeView): Const | null {
 /** https://onnx.ai/onnx/operators/onnx__Constant.html (1, 9, 11, 12, 13, 19, 21) */
 export const Constant = operator('Constant', {
   shape(n) {
-    const value = valueOf(n) ?? unknown();
+    const value = contentOf(n) ?? unknown();
     return [{ elemType: value.elemType, shape: value.dims }];
   },
-  evaluate: n => [valueOf(n)],
+  evaluate: n => [contentOf(n)],
   cut(n, kept) {
     const name = literalOf(n);
     const left = name && n.ints(name) && kept(n.outputAxis(0, 0));
@@ -55,7 +56,8 @@ export const ConstantOfShape = operator('ConstantOfShape', {
   couple(n, r) {
     const shape = n.outputShape(0);
     if (shape.some(dim => typeof dim === 'string')) {
-      for (const axis of shape.keys()) r.wall(n.outputAxis(0, axis), `ConstantOfShape '${n.name}' has a symbolic shape`);
+      for (const axis of shape.keys())
+        r.wall(n.outputAxis(0, axis), `ConstantOfShape '${n.name}' has a symbolic shape`);
     }
     return undefined;
   },

@@ -43,15 +43,16 @@ export const Gather = operator('Gather', {
     const axis = axisOf(n);
     const extra = n.shape(1).length;
     const indices = indicesOf(n);
-    n.shape(0).forEach((_, a) => {
-      if (a !== axis) return r.same(n.axis(0, a), n.outputAxis(0, a < axis ? a : a + extra - 1));
-      if (!indices || extra > 1) return r.wall(n.axis(0, a), `Gather '${n.name}' picks from it`);
-      if (extra === 0) return r.wall(n.axis(0, a), `Gather '${n.name}' picks one index of it`);
-      r.map(n.outputAxis(0, axis), n.axis(0, axis), i => indices[i]);
-    });
-    if (extra > 1)
-      for (let a = 0; a < extra; a++)
-        r.wall(n.outputAxis(0, axis + a), `Gather '${n.name}' makes it of an index tensor`);
+    for (const a of n.shape(0).keys()) {
+      if (a < axis) r.same(n.axis(0, a), n.outputAxis(0, a));
+      else if (a > axis) r.same(n.axis(0, a), n.outputAxis(0, a + extra - 1));
+      else if (indices && extra === 1) r.map(n.outputAxis(0, a), n.axis(0, a), i => indices[i]);
+      else r.wall(n.axis(0, a), `Gather '${n.name}' picks ${extra === 0 ? 'one index of' : 'from'} it`);
+    }
+    if (extra > 1 || !indices) {
+      for (let a = axis; a < axis + extra; a++)
+        r.wall(n.outputAxis(0, a), `Gather '${n.name}' makes it of its indices`);
+    }
     return undefined;
   },
   zero: () => 'zero',

@@ -13,7 +13,7 @@ export const Gemm = operator('Gemm', {
     if (n.has(2)) coupleBroadcast(n, 2, 0, r);
     return `${n.int('transA', 0) ? 'K N' : 'N K'}, ${n.int('transB', 0) ? 'O K' : 'K O'} -> N O`;
   },
-  cost: n => [{ coefficient: 1, axes: [n.axis(1, 0), n.axis(1, 1)] }],
+  cost: n => [{ coefficient: 1, axes: [n.outputAxis(0, 0), n.axis(1, 0), n.axis(1, 1)] }],
   zero: n => (n.has(2) ? 'constant' : 'zero'),
   forward(n, engine) {
     const transpose = engine.op('t');

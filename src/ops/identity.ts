@@ -11,7 +11,10 @@ export const Identity = operator('Identity', {
     return undefined;
   },
   zero: () => 'zero',
-  forward: () => ([x]) => x!,
+  forward:
+    () =>
+    ([x]) =>
+      x!,
 });
 
 /** Dropout: the identity outside training. https://onnx.ai/onnx/operators/onnx__Dropout.html (1, 6, 7, 10, 12, 13, 22) */

@@ -1,5 +1,5 @@
 import { axesOf, known, normalAxis, unknown } from '../graph/axes.ts';
-import { type Dim, type Kept, type NodeView, operator, type Shape, shapeVector } from '../graph/operator.ts';
+import { type Dim, type Kept, type NodeView, operator, shapeVector } from '../graph/operator.ts';
 
 interface Pads {
   readonly begin: readonly number[];
@@ -86,8 +86,9 @@ export const Pad = operator('Pad', {
     const first = begin.findIndex((pad, axis) => pad !== 0 || end[axis] !== 0);
     if (first < 0) return ([x]) => x!;
     const last = begin.length - 1;
-    // libtorch takes the last axis first, and no axes before the first padded one.
-    const pads = begin.slice(first).flatMap((_, i) => [begin[last - i], end[last - i]]);
+    // libtorch takes the last axis first, and no axes before the first padded one; by a border all that are spatial.
+    const from = mode === 'constant' ? first : Math.min(first, 2);
+    const pads = begin.slice(from).flatMap((_, i) => [begin[last - i], end[last - i]]);
     const pad = engine.op('pad');
     const name = modes[mode] ?? mode;
     return ([x]) => (mode === 'constant' ? pad(x, pads, 'constant', value) : pad(x, pads, name));

@@ -94,7 +94,9 @@ function cutSlice(n: NodeView, kept: Kept): Follow | null {
   });
   if (gather && all.filter(range => !range.whole).length === 1) return { gather };
   if (n.ints('starts')) return { gather, attributes: { starts: next.starts, ends: next.ends } };
-  return { gather, constants: { 1: next.starts, 2: next.ends, ...(n.has(4) && { 4: next.steps }) } };
+  const constants: Record<number, readonly number[]> = { 1: next.starts, 2: next.ends };
+  if (n.has(4)) constants[4] = next.steps;
+  return { gather, constants };
 }
 
 /** https://onnx.ai/onnx/operators/onnx__Slice.html (1, 10, 11, 13) */

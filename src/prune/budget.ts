@@ -22,7 +22,11 @@ export function admissibleCounts(size: number, granularity: number): number[] {
 }
 
 /** The share of the cost that is left at the smallest and the largest admissible counts. */
-export function reachableRange(cost: Cost, groups: readonly Group[], granularity = 1): { lowest: number; highest: number } {
+export function reachableRange(
+  cost: Cost,
+  groups: readonly Group[],
+  granularity = 1,
+): { lowest: number; highest: number } {
   const smallest = groups.map(group => admissibleCounts(group.size, granularity)[0]);
   return { lowest: cost.at(smallest) / cost.full, highest: 1 };
 }
@@ -36,24 +40,35 @@ export function budgetOf(coupling: Coupling, resource: Resource, value: number, 
   if (coupling.groups.length === 0) {
     throw new UserError('E_NOTHING_TO_PRUNE', 'No channels of this network can be pruned.', {
       where: coupling.graph.model.path,
-      fix: coupling.walled.slice(0, 3).map(group => `${group.name}: ${group.reason}.`).join(' '),
+      fix: coupling.walled
+        .slice(0, 3)
+        .map(group => `${group.name}: ${group.reason}.`)
+        .join(' '),
     });
   }
   if (resource === 'macs' && cost.unknown.length) {
-    throw new UserError('E_COST_UNKNOWN', `The MACs of ${cost.unknown.length} nodes are not known (${cost.unknown.slice(0, 3).join(', ')}).`, {
-      where: coupling.graph.model.path,
-      fix: 'Give the lengths of dynamic axes, or set a budget on --params or --size instead.',
-    });
+    throw new UserError(
+      'E_COST_UNKNOWN',
+      `The MACs of ${cost.unknown.length} nodes are not known (${cost.unknown.slice(0, 3).join(', ')}).`,
+      {
+        where: coupling.graph.model.path,
+        fix: 'Give the lengths of dynamic axes, or set a budget on --params or --size instead.',
+      },
+    );
   }
   const fraction = value <= 1 ? value : value / cost.full;
   const { lowest } = reachableRange(cost, coupling.groups, granularity);
   if (!(fraction >= lowest && fraction <= 1)) {
     const range = `${lowest.toFixed(4)} to 1 of the ${resource} (${Math.ceil(lowest * cost.full)} to ${cost.full})`;
-    throw new UserError('E_BUDGET_UNREACHABLE', `The budget of ${value} cannot be met: this network can keep ${range}.`, {
-      where: coupling.graph.model.path,
-      fix: 'Choose a budget in that range.',
-      usage: true,
-    });
+    throw new UserError(
+      'E_BUDGET_UNREACHABLE',
+      `The budget of ${value} cannot be met: this network can keep ${range}.`,
+      {
+        where: coupling.graph.model.path,
+        fix: 'Choose a budget in that range.',
+        usage: true,
+      },
+    );
   }
   return { resource, fraction, cost };
 }
@@ -67,7 +82,11 @@ const closeEnough = 0.005;
  * one group at a time gives up steps for others that come closer.
  * @param counts a point within the budget
  */
-export function fillBudget(counts: readonly number[], admissible: readonly (readonly number[])[], budget: Budget): number[] {
+export function fillBudget(
+  counts: readonly number[],
+  admissible: readonly (readonly number[])[],
+  budget: Budget,
+): number[] {
   const { cost, fraction } = budget;
   let result = raised(counts, admissible, budget);
   for (;;) {
@@ -88,7 +107,12 @@ export function fillBudget(counts: readonly number[], admissible: readonly (read
 }
 
 /** @param except a group that stays as it is */
-function raised(counts: readonly number[], admissible: readonly (readonly number[])[], budget: Budget, except = -1): number[] {
+function raised(
+  counts: readonly number[],
+  admissible: readonly (readonly number[])[],
+  budget: Budget,
+  except = -1,
+): number[] {
   const result = [...counts];
   const limit = budget.fraction * budget.cost.full * (1 + 1e-12);
   for (;;) {

@@ -1,7 +1,7 @@
-import { byteSize } from '../onnx/index.ts';
-import { type AxisRef, UnknownShape } from '../graph/operator.ts';
 import { isReal } from '../graph/constants.ts';
 import type { Graph } from '../graph/graph.ts';
+import { type AxisRef, UnknownShape } from '../graph/operator.ts';
+import { byteSize } from '../onnx/index.ts';
 import { type Coupling, rolesOf } from './groups.ts';
 
 /** The length of an axis as `fixed + sum of multiplicity x kept count`. */
@@ -62,10 +62,8 @@ function macs(coupling: Coupling): Cost {
 function lengthOf(coupling: Coupling, ref: AxisRef): Length {
   const dim = coupling.graph.types.get(ref.value)?.shape?.[ref.axis];
   if (dim === undefined) throw new UnknownShape();
-  if (typeof dim === 'string') {
-    if (dim === coupling.graph.batch) return { fixed: 1, groups: [] };
-    throw new UnknownShape();
-  }
+  if (isBatch(coupling.graph, ref, dim)) return { fixed: 1, groups: [] };
+  if (typeof dim === 'string') throw new UnknownShape();
   const channels = coupling.channelsOf(ref);
   if (!channels) return { fixed: dim, groups: [] };
   const counts = new Map<number, number>();
@@ -78,6 +76,12 @@ function lengthOf(coupling: Coupling, ref: AxisRef): Length {
     }
   }
   return { fixed, groups: [...counts].map(([group, count]) => [group, count / coupling.groups[group].size]) };
+}
+
+/** Axis 0 of the first input, and of everything computed that has its length. */
+function isBatch({ batch, fixed, inputs, types }: Graph, { value, axis }: AxisRef, dim: number | string): boolean {
+  if (typeof dim === 'string') return dim === batch;
+  return axis === 0 && !fixed.has(value) && dim === types.get(inputs[0])?.shape?.[0];
 }
 
 /** The group of a channel that is numbered over all groups. */
@@ -101,7 +105,10 @@ function polynomial(coupling: Coupling, terms: readonly Term[], unknown: readonl
   const value = ({ fixed, groups }: Length, counts: readonly number[]) =>
     groups.reduce((sum, [group, multiplicity]) => sum + multiplicity * counts[group], fixed);
   const at = (counts: readonly number[]) =>
-    terms.reduce((sum, { coefficient, lengths }) => sum + lengths.reduce((a, length) => a * value(length, counts), coefficient), 0);
+    terms.reduce(
+      (sum, { coefficient, lengths }) => sum + lengths.reduce((a, length) => a * value(length, counts), coefficient),
+      0,
+    );
   return {
     at,
     gradient(counts) {
@@ -126,7 +133,8 @@ export type ParameterKind = 'weight' | 'bias' | 'scale' | 'shift' | 'mean' | 'va
 /** Trainable tensors by name: floats that reach a weight, bias, scale or shift operand, and what they are there. */
 export function parametersOf(graph: Graph): Map<string, ParameterKind> {
   const found = new Map<string, ParameterKind>();
-  for (const [name, kind] of constantsWithRoles(graph)) if (kind !== 'mean' && kind !== 'variance') found.set(name, kind);
+  for (const [name, kind] of constantsWithRoles(graph))
+    if (kind !== 'mean' && kind !== 'variance') found.set(name, kind);
   return found;
 }
 
@@ -155,6 +163,3 @@ function constantsWithRoles(graph: Graph): Map<string, ParameterKind> {
   }
   return found;
 }
-
-
-

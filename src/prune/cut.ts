@@ -15,8 +15,8 @@ import {
 } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
 import { type ConstantStore, constantStore } from './constant-store.ts';
-import { changedLengths } from './lengths.ts';
 import type { Coupling } from './groups.ts';
+import { changedLengths } from './lengths.ts';
 import { type KeptChannels, keptIndices } from './plan.ts';
 
 type Indices = ReturnType<typeof keptIndices>;
@@ -43,15 +43,19 @@ export function cutModel(coupling: Coupling, kept: KeptChannels, gather: typeof 
   const changed: Changed = new Map();
   const rewritten = new Map<GraphNode, ReadonlySet<number>>();
   for (const node of graph.nodes) {
-    const follow = followOf(node, indices);
+    const follow = isTouched(graph, node, indices) ? followOf(node, indices) : null;
     const next = (follow && cutNode(node, follow, store)) ?? cutConstantNode(graph, node, shorten);
     if (next) changed.set(node.proto, next);
-    if (follow?.gather || follow?.constants) rewritten.set(node, new Set(Object.keys(follow.constants ?? {}).map(Number)));
+    if (follow) rewritten.set(node, rewrittenInputs(node, follow));
   }
   if (changed.size === 0 && !store.changed()) return graph.model;
   const cut = assembled(graph, store, changed, indices);
   return freezeLengths(graph, cut, rewritten, store, changed) ? assembled(graph, store, changed, indices) : cut;
 }
+
+/** Whether a cut shortens anything that the node reads or makes. */
+const isTouched = (graph: Graph, { inputs, outputs }: GraphNode, indices: Indices): boolean =>
+  [...inputs, ...outputs].some(value => graph.types.get(value)?.shape?.some((_, axis) => indices({ value, axis })));
 
 function followOf(node: GraphNode, indices: Indices): Follow | null {
   try {
@@ -84,6 +88,12 @@ function cutNode(node: GraphNode, follow: Follow, store: ConstantStore): readonl
   return [make(gathered, gathered), changeNode(next, { input: [gathered, ...next.input.slice(1)] })];
 }
 
+/** Inputs that the node has lost or that have new values. */
+function rewrittenInputs(node: GraphNode, { attributes, constants, gather }: Follow): ReadonlySet<number> {
+  const replaced = gather && !attributes && !constants;
+  return new Set(replaced ? node.inputs.keys() : Object.keys(constants ?? {}).map(Number));
+}
+
 /** A weight that lives in a Constant node. */
 function cutConstantNode(
   graph: Graph,
@@ -111,7 +121,12 @@ function freezeLengths(
 ): boolean {
   // Known values that depend on an input are lengths.
   if (![...graph.constants.keys()].some(value => !graph.fixed.has(value))) return false;
-  const shapes = Object.fromEntries(graph.inputs.map(name => [name, graph.types.get(name)?.shape ?? []]));
+  const shapes = Object.fromEntries(
+    graph.inputs.flatMap(name => {
+      const shape = graph.types.get(name)?.shape;
+      return shape ? [[name, shape] as const] : [];
+    }),
+  );
   const after = buildGraph(cut, graph.operators, { shapes });
   const lengths = changedLengths(graph, after, rewritten);
   const frozen = new Map<Const, string>();
@@ -130,7 +145,9 @@ function assembled(graph: Graph, store: ConstantStore, changed: Changed, indices
   const { model } = graph;
   const shortened = (info: ValueInfoProto): ValueInfoProto => {
     const shape = shapeOf(info);
-    const lengths = shape?.map((dim, axis) => (dim === null ? dim : (indices({ value: info.name, axis })?.length ?? dim)));
+    const lengths = shape?.map((dim, axis) =>
+      dim === null ? dim : (indices({ value: info.name, axis })?.length ?? dim),
+    );
     return shape && lengths!.some((dim, axis) => dim !== shape[axis]) ? withShape(info, lengths!) : info;
   };
   const nodes = withoutDead(
@@ -171,22 +188,20 @@ function withoutDead(
 ): readonly NodeProto[] {
   // Sub-graphs read outer values without listing them.
   if (before.some(hasSubgraph)) return after;
-  const aliveBefore = alive(before, outputs);
-  const aliveAfter = alive(after, outputs);
-  const diedNow = new Set(before.filter(node => aliveBefore.has(node)));
-  return after.filter(node => aliveAfter.has(node) || !diedNow.has(node));
+  const lost = alive(before, outputs);
+  for (const value of alive(after, outputs)) lost.delete(value);
+  return after.filter(node => !node.output.some(value => lost.has(value)));
 }
 
-/** Nodes that an output depends on. */
-function alive(nodes: readonly NodeProto[], outputs: readonly string[]): Set<NodeProto> {
-  const used = new Set(outputs);
-  const found = new Set<NodeProto>();
+/** First outputs of the nodes that the graph's outputs depend on. */
+function alive(nodes: readonly NodeProto[], outputs: readonly string[]): Set<string> {
   const producers = new Map(nodes.flatMap(node => node.output.map(value => [value, node] as const)));
-  const waiting = [...used];
+  const found = new Set<string>();
+  const waiting = [...outputs];
   for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
     const node = producers.get(value);
-    if (!node || found.has(node)) continue;
-    found.add(node);
+    if (!node || found.has(node.output[0])) continue;
+    found.add(node.output[0]);
     waiting.push(...node.input);
   }
   return found;

@@ -1,10 +1,12 @@
-import type { Graph, GraphNode } from '../graph/graph.ts';
+import { type Graph, type GraphNode, rolesOf } from '../graph/graph.ts';
 import { type AxisRef, type Grouped, type Relations, UnknownShape } from '../graph/operator.ts';
 import { isInteger } from '../onnx/index.ts';
 import { partition, type WeightAxes } from './partition.ts';
 import { applyPattern } from './pattern.ts';
 import { relationsOf, wallRange } from './relations.ts';
 import { Slices } from './slices.ts';
+
+export { rolesOf } from '../graph/graph.ts';
 
 /** An axis that a group's channels lie on. */
 export interface Member extends AxisRef {
@@ -99,7 +101,10 @@ function coupleNode(
     for (const value of [...node.inputs, ...node.outputs]) if (value) wallValue(value, reason);
   };
   const couple = node.operator?.couple;
-  if (!couple) return wallNode(`no rule for ${node.domain ? `${node.domain}::` : ''}${node.opType} ('${node.name}')`);
+  if (!couple) {
+    wallNode(`no rule for ${node.domain ? `${node.domain}::` : ''}${node.opType} ('${node.name}')`);
+    return;
+  }
   try {
     const pattern = couple(node, relations);
     if (pattern) applyPattern(pattern, node, relations);
@@ -120,13 +125,14 @@ const isTensorConstant = (graph: Graph, node: GraphNode): boolean =>
 
 /** Output and input axes of the weights that operators name in their roles. */
 function weightAxes(graph: Graph): WeightAxes {
+  const initializers = new Set(graph.model.graph.initializers.map(({ name }) => name));
   const axes = new Map<string, 'out' | 'in'>();
   const uses = new Map<string, number>();
   for (const node of graph.nodes) {
     for (const value of node.inputs) if (!uses.has(value)) uses.set(value, node.index);
     for (const [input, role] of Object.entries(rolesOf(node))) {
       const value = node.inputs[Number(input)];
-      if (role.kind !== 'weight' || !value || !graph.fixed.has(value)) continue;
+      if (role.kind !== 'weight' || !(graph.fixed.has(value) || initializers.has(value))) continue;
       axes.set(`${value}\n${role.out}`, 'out');
       if (!axes.has(`${value}\n${role.in}`)) axes.set(`${value}\n${role.in}`, 'in');
     }
@@ -135,14 +141,4 @@ function weightAxes(graph: Graph): WeightAxes {
     kindOf: ({ value, axis }) => axes.get(`${value}\n${axis}`) ?? null,
     firstUse: value => uses.get(value) ?? 0,
   };
-}
-
-/** A node's roles; none where shapes that they depend on are unknown. */
-export function rolesOf(node: GraphNode): ReturnType<NonNullable<GraphNode['operator']>['roles']> {
-  try {
-    return node.operator?.roles(node) ?? {};
-  } catch (error) {
-    if (error instanceof UnknownShape) return {};
-    throw error;
-  }
 }

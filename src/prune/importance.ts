@@ -15,7 +15,9 @@ export interface ImportanceContext {
 /** Mean over the group's weights of the L1 norm of a channel's filter (method.md 2.7; Li et al., ICLR 2017). */
 const l1: Importance = (group, context) => {
   const scores = new Float64Array(group.size);
-  const weights = group.members.filter(member => member.weight === 'out' && context.coupling.graph.tensors.has(member.value));
+  const weights = group.members.filter(
+    member => member.weight === 'out' && context.coupling.graph.tensors.has(member.value),
+  );
   for (const { value, axis } of weights) {
     const sums = sumAlong(context.values(value), context.coupling.graph.tensors.get(value)!.dims, axis, Math.abs);
     addByChannel(scores, group, context.coupling, { value, axis }, sums);
@@ -44,7 +46,13 @@ function sumAlong(values: Float32Array, dims: readonly number[], axis: number, f
   return sums;
 }
 
-function addByChannel(scores: Float64Array, group: Group, coupling: Coupling, ref: { value: string; axis: number }, sums: Float64Array): void {
+function addByChannel(
+  scores: Float64Array,
+  group: Group,
+  coupling: Coupling,
+  ref: { value: string; axis: number },
+  sums: Float64Array,
+): void {
   const offset = coupling.offsets[coupling.groups.indexOf(group)];
   coupling.channelsOf(ref)?.forEach((channel, index) => {
     if (channel >= offset && channel < offset + group.size) scores[channel - offset] += sums[index];

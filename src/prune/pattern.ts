@@ -15,10 +15,14 @@ interface Named {
  * the output lacks is summed over, `*` are axes that keep their length, `...` are broadcast axes.
  */
 export function applyPattern(pattern: string, n: NodeView, r: Relations): void {
-  const [left, right] = pattern.split('->').map(side => side.split(',').map(term => term.trim().split(/\s+/).filter(Boolean)));
+  const [left, right] = pattern
+    .split('->')
+    .map(side => side.split(',').map(term => term.trim().split(/\s+/).filter(Boolean)));
   const axes = [
     ...left.flatMap((term, i) => (n.has(i) ? named(term, n.shape(i), axis => n.axis(i, axis), i) : [])),
-    ...right.flatMap((term, i) => (n.outputs[i] ? named(term, n.outputShape(i), axis => n.outputAxis(i, axis), null) : [])),
+    ...right.flatMap((term, i) =>
+      n.outputs[i] ? named(term, n.outputShape(i), axis => n.outputAxis(i, axis), null) : [],
+    ),
   ];
   const kept = new Set(right.flat());
   const byLetter = new Map<string, Named[]>();

@@ -25,7 +25,8 @@ export function relationsOf(
       if (!pair) return;
       const [x, y] = pair;
       if (x.length !== y.length) {
-        for (const range of pair) wallRange(slices, range, `${node.opType} '${node.name}' ties axes of different lengths`);
+        for (const range of pair)
+          wallRange(slices, range, `${node.opType} '${node.name}' ties axes of different lengths`);
         return;
       }
       for (let i = 0; i < x.length; i++) slices.union(x.base + i, y.base + i);

@@ -1,4 +1,4 @@
-import { buildGraph } from '../graph/graph.ts';
+import { buildGraph, type GraphNode, rolesOf } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
 import { changeNode, elementCount, type OnnxModel, type OnnxTensor, valueInfo, withName } from '../onnx/index.ts';
 
@@ -10,25 +10,27 @@ export function unshare(model: OnnxModel, operators: OperatorTable): OnnxModel {
   const graph = buildGraph(model, operators);
   const names = new Set([...graph.types.keys(), ...model.graph.initializers.map(tensor => tensor.name)]);
   const copies: OnnxTensor[] = [];
-  const inputsOf = new Map<number, string[]>();
-  for (const tensor of model.graph.initializers) {
-    const uses = graph.tensors.has(tensor.name) ? (graph.consumers.get(tensor.name) ?? []) : [];
+  const inputsOf = new Map<GraphNode, readonly string[]>();
+  const fresh = (base: string) => {
+    let name = `${base}_2`;
+    for (let i = 3; names.has(name); i++) name = `${base}_${i}`;
+    names.add(name);
+    return name;
+  };
+  for (const tensor of graph.tensors.values()) {
+    const uses = graph.consumers.get(tensor.name) ?? [];
     if (uses.length < 2 || elementCount(tensor) > 65_536) continue;
-    const kinds = uses.map(({ node, input }) => node.operator?.roles(node)[input]?.kind);
-    if (kinds.some(kind => kind === undefined || kind === 'weight')) continue;
-    uses.slice(1).forEach(({ node, input }, i) => {
-      let name = `${tensor.name}_${i + 2}`;
-      while (names.has(name)) name += '_';
-      names.add(name);
+    const own = uses.filter(({ node, input }) => !['weight', undefined].includes(rolesOf(node)[input]?.kind));
+    // One of them can keep the constant, unless someone else does.
+    for (const { node, input } of own.length < uses.length ? own : own.slice(1)) {
+      const name = fresh(tensor.name);
       copies.push(withName(tensor, name));
-      const inputs = inputsOf.get(node.index) ?? [...node.inputs];
-      inputs[input] = name;
-      inputsOf.set(node.index, inputs);
-    });
+      inputsOf.set(node, (inputsOf.get(node) ?? node.inputs).with(input, name));
+    }
   }
   if (copies.length === 0) return model;
   const changed = new Map(
-    [...inputsOf].map(([index, input]) => [graph.nodes[index].proto, changeNode(graph.nodes[index].proto, { input })]),
+    [...inputsOf].map(([{ proto }, input]) => [proto, changeNode(proto, { input: [...input] })] as const),
   );
   // Up to IR version 3 every initializer is an input too.
   const listed = model.irVersion < 4 ? copies.map(copy => valueInfo(copy.name, copy.dataType, copy.dims)) : [];

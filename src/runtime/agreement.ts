@@ -86,4 +86,5 @@ function selectAxis(tensor: RuntimeTensor, axis: number, left: readonly number[]
 }
 
 /** Types whose numbers are rounded; all others have to agree exactly. */
-export const isRounded = (type: RuntimeType): boolean => type === 'float32' || type === 'float64' || type === 'float16';
+export const isRounded = (type: RuntimeType): type is 'float32' | 'float64' | 'float16' =>
+  type === 'float32' || type === 'float64' || type === 'float16';

@@ -1,42 +1,24 @@
-import { create } from '@bufbuild/protobuf';
 import { buildGraph, type Graph } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
 import { DataType, elementCount, type OnnxModel } from '../onnx/index.ts';
-import { ValueInfoProtoSchema } from '../onnx/onnx_pb.ts';
 import { cutModel } from '../prune/cut.ts';
 import { coupleGraph } from '../prune/groups.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { zeroConsumers } from '../prune/zeroed.ts';
 import { unshare } from '../rewrite/unshare.ts';
-import { UserError } from '../util/errors.ts';
-import { type Agreement, agreementOf, isRounded, selectFrom } from './agreement.ts';
-import { type ComparedValue, comparedValues } from './compared.ts';
+import { type Agreement, isRounded } from './agreement.ts';
+import { comparedValues } from './compared.ts';
+import { type Comparison, type ComparisonInputs, compareModels } from './comparison.ts';
 import { firstDifference } from './identical.ts';
-import { type ImageBatch, imageFeeder } from './images.ts';
-import { finiteInputs } from './inputs.ts';
-import { type Optimize, openModel, type RuntimeTensor, type RuntimeType, type Session } from './session.ts';
+import type { RuntimeType } from './session.ts';
 
-export interface CertificateRequest {
+export interface CertificateRequest extends ComparisonInputs {
   /** The full-width file: trained weights, the graph that the plan was made for. */
   readonly full: OnnxModel;
   /** The cut file, as read back from where it was written. */
   readonly small: OnnxModel;
   readonly kept: KeptChannels;
   readonly operators: OperatorTable;
-  /** Real images, compared besides the random inputs; for files that take nothing else. */
-  readonly images?: Iterable<ImageBatch> | AsyncIterable<ImageBatch>;
-  /** Lengths of symbolic axes besides the first, by input. */
-  readonly shapes?: Readonly<Record<string, readonly number[]>>;
-  /** Random inputs (entries of the first axis) in all, 16 by default; at least one run. */
-  readonly random?: number;
-  /** Length of a symbolic first axis for random inputs; 8 by default. */
-  readonly batch?: number;
-  /** Of random floats: standard normal by default. */
-  readonly values?: 'normal' | 'small-integers';
-  readonly seed?: number;
-  readonly signal?: AbortSignal;
-  /** Called after every run with the number of inputs compared so far. */
-  readonly onProgress?: (inputs: number) => void;
 }
 
 /** One compared value over all inputs. */
@@ -67,7 +49,7 @@ export interface Certificate {
   readonly argmaxAgreement: number | null;
   /** How many inputs were compared: entries of the first axis, random and real. */
   readonly inputs: number;
-  /** Largest allowed maxRelError of outputs that are rounded numbers. */
+  /** Largest allowed maxRelError of outputs that are rounded numbers, by the file's constants. */
   readonly limit: number;
   readonly outputs: readonly ComparedOutput[];
   /** Sentences about what is not obvious: replaced outputs, a runtime that contradicts itself. */
@@ -109,155 +91,25 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
     return {
       passed: false,
       failure: `The small file is not the cut that the plan describes: ${difference}`,
-      ...{ maxAbsError: null, maxRelError: null, argmaxAgreement: null },
-      ...{ inputs: 0, limit, outputs: [], notes: [] },
+      maxAbsError: null,
+      maxRelError: null,
+      argmaxAgreement: null,
+      inputs: 0,
+      limit,
+      outputs: [],
+      notes: [],
     };
   }
   const { values, replaced } = comparedValues(coupling, kept);
   const notes = replaced.map(
     name => `The output '${name}' may change with any rounding: what it is chosen from is compared.`,
   );
-  const pair: Pair = { full: zeroConsumers(coupling, kept), small, values };
-  const results = await compare(pair, limit, request);
-  return summary(results, limit, notes);
-}
-
-/** The two models, and what of them is compared. */
-interface Pair {
-  readonly full: OnnxModel;
-  readonly small: OnnxModel;
-  readonly values: readonly ComparedValue[];
-}
-
-interface Results {
-  readonly inputs: number;
-  readonly agreements: readonly {
-    readonly value: ComparedValue;
-    readonly type: RuntimeType;
-    readonly runs: Agreement[];
-  }[];
-  readonly failure?: string;
-  readonly notes: readonly string[];
-}
-
-async function compare(pair: Pair, limit: number, request: CertificateRequest): Promise<Results> {
-  const agreements = pair.values.map(value => ({ value, type: 'float32' as RuntimeType, runs: [] as Agreement[] }));
-  const probes: Probe[] = [];
-  let inputs = 0;
-  const full = await openModel(withOutputs(pair.full, pair.values), { optimize: 'none' });
-  try {
-    const small = await attempt(() => openModel(withOutputs(pair.small, pair.values), { optimize: 'none' }));
-    if (typeof small === 'string')
-      return { inputs, agreements, failure: `The small file does not load: ${small}`, notes: [] };
-    try {
-      for await (const { feeds, count } of feedsOf(full, request)) {
-        request.signal?.throwIfAborted();
-        const names = pair.values.map(value => value.name);
-        const before = await full.run(feeds, names);
-        const after = await attempt(() => small.run(feeds, names));
-        if (typeof after === 'string')
-          return { inputs, agreements, failure: `The small file does not run: ${after}`, notes: [] };
-        for (const entry of agreements) {
-          const { name, indices } = entry.value;
-          entry.type = before[name].type;
-          entry.runs.push(agreementOf(selectFrom(before[name], indices), after[name]));
-        }
-        if (probes.length === 0) probes.push({ feeds, before, after });
-        inputs += count;
-        request.onProgress?.(inputs);
-      }
-    } finally {
-      await small.dispose();
-    }
-  } finally {
-    await full.dispose();
-  }
-  return { inputs, agreements, notes: await contradictions(pair, probes, limit) };
-}
-
-type Feeds = Readonly<Record<string, RuntimeTensor>>;
-
-/** Random inputs, then the images; `count` of them go in at once. */
-async function* feedsOf(
-  session: Session,
-  request: CertificateRequest,
-): AsyncGenerator<{ feeds: Feeds; count: number }> {
-  const { random = 16, batch = 8, shapes, values, seed = 0, images } = request;
-  for (let run = 0, inputs = 0; run === 0 || inputs < random; run++) {
-    const feeds = finiteInputs(session.inputs, { batch, shapes, values, seed: seed + run });
-    const count = Object.values(feeds)[0]?.shape[0] || 1;
-    inputs += count;
-    yield { feeds, count };
-  }
-  if (!images) return;
-  const slices = imageFeeder(session.inputs, session.name);
-  for await (const part of images) for (const { feeds, images: count } of slices(part)) yield { feeds, count };
-}
-
-interface Probe {
-  readonly feeds: Feeds;
-  readonly before: Readonly<Record<string, RuntimeTensor>>;
-  readonly after: Readonly<Record<string, RuntimeTensor>>;
-}
-
-/** What the runtime answers with its optimiser on, where that is not what it answers with it off. */
-async function contradictions(pair: Pair, probes: readonly Probe[], limit: number): Promise<string[]> {
-  const notes: string[] = [];
-  for (const [which, model] of [
-    ['full', pair.full],
-    ['small', pair.small],
-  ] as const) {
-    for (const { feeds, before, after } of probes) {
-      const plain = which === 'full' ? before : after;
-      const found = await attempt(() => runOnce(withOutputs(model, pair.values), feeds, 'all'));
-      const wrong =
-        typeof found === 'string'
-          ? `fails (${found})`
-          : pair.values.flatMap(({ name }) => {
-              const { maxRelError } = agreementOf(plain[name], found[name]);
-              return maxRelError > limit ? [`changes '${name}' by ${maxRelError.toPrecision(3)} of its scale`] : [];
-            })[0];
-      if (wrong) {
-        notes.push(
-          `The runtime contradicts itself on this file: its graph optimiser ${wrong} in the ${which} one. Both are judged without it.`,
-        );
-      }
-    }
-  }
-  return notes;
-}
-
-async function runOnce(model: OnnxModel, feeds: Feeds, optimize: Optimize): Promise<Record<string, RuntimeTensor>> {
-  const session = await openModel(model, { optimize });
-  try {
-    return await session.run(feeds);
-  } finally {
-    await session.dispose();
-  }
-}
-
-/** What went wrong in the runtime, as a sentence, instead of an error. */
-async function attempt<T extends object>(run: () => Promise<T>): Promise<T | string> {
-  try {
-    return await run();
-  } catch (error) {
-    if (error instanceof UserError && error.code === 'E_RUNTIME') return error.what;
-    throw error;
-  }
-}
-
-/** The model with all compared values as outputs. */
-function withOutputs(model: OnnxModel, values: readonly ComparedValue[]): OnnxModel {
-  const declared = new Set(model.graph.outputs.map(output => output.name));
-  const added = values
-    .filter(({ name }) => !declared.has(name))
-    .map(({ name }) => create(ValueInfoProtoSchema, { name }));
-  if (added.length === 0) return model;
-  return { ...model, graph: { ...model.graph, outputs: [...model.graph.outputs, ...added] } };
+  const pair = { full: zeroConsumers(coupling, kept), small, values };
+  return summary(await compareModels(pair, limit, request), limit, notes);
 }
 
 function summary(
-  { inputs, agreements, failure, notes }: Results,
+  { inputs, agreements, failure, notes }: Comparison,
   limit: number,
   before: readonly string[],
 ): Certificate {
@@ -266,9 +118,10 @@ function summary(
   const outputs = measured.map(({ value: { name }, type, runs }): ComparedOutput => {
     const most = (of: (run: Agreement) => number) => runs.reduce((largest, run) => Math.max(largest, of(run)), 0);
     const total = (of: (run: Agreement) => number) => runs.reduce((sum, run) => sum + of(run), 0);
-    const own = isRounded(type) ? limit : 0;
+    const own = isRounded(type) ? Math.max(limit, certificateLimits[type]) : 0;
     const maxRelError = most(run => run.maxRelError);
-    const empty = total(run => run.notFinite) === total(run => run.elements);
+    const elements = total(run => run.elements);
+    const empty = elements > 0 && total(run => run.notFinite) === elements;
     if (total(run => run.notFinite) > 0)
       remarks.push(`'${name}' has ${empty ? 'nothing but' : 'some'} values that are not finite in the full file.`);
     return {

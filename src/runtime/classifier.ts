@@ -1,13 +1,10 @@
-import { fromHalf, toHalf } from '../onnx/half.ts';
+import { fromHalf } from '../onnx/half.ts';
 import { UserError } from '../util/errors.ts';
+import { type ImageBatch, imageFeeder } from './images.ts';
 import type { RuntimeTensor, RuntimeValue, Session } from './session.ts';
 
 /** Preprocessed images with their classes; what a loader yields. */
-export interface LabelledBatch {
-  /** As `shape` says, the images one after the other. */
-  readonly images: Float32Array;
-  /** [N, C, H, W] or any other layout whose first axis counts images. */
-  readonly shape: readonly number[];
+export interface LabelledBatch extends ImageBatch {
   /** [N] class indices in the order of the network's outputs. */
   readonly labels: Int32Array;
 }
@@ -27,43 +24,31 @@ export interface Classifier {
  * @throws UserError E_INPUT and E_NOT_A_CLASSIFIER, here or on the first batch; E_INPUT_SHAPE when images do not fit
  */
 export function classifierOf(session: Session, wanted: string | undefined): Classifier {
-  const [input, ...others] = session.inputs;
-  if (!input || others.length > 0)
-    throw new UserError(
-      'E_INPUT',
-      `Images go into one input, and ${session.name} has ${session.inputs.length}${list(session.inputs)}.`,
-      { where: session.name, fix: 'Evaluate a file that takes nothing but the images.' },
-    );
+  const slices = imageFeeder(session.inputs, session.name);
   if (wanted !== undefined && !session.outputs.some(output => output.name === wanted))
     throw new UserError('E_NOT_A_CLASSIFIER', `${session.name} has no output '${wanted}'.`, {
       where: session.name,
       fix: `Its outputs are${list(session.outputs).replace(':', '')}.`,
     });
-  const convert = conversion(input, session.name);
-  const fixed = typeof input.shape[0] === 'number' && input.shape[0] > 0 ? input.shape[0] : undefined;
   const classifier: Classifier = {
     output: wanted ?? '',
     classes: 0,
     async scores(batch, signal) {
       const images = batch.labels.length;
-      const shape = fittedShape(input, batch, session.name);
-      const size = batch.images.length / Math.max(1, images);
-      const step = fixed ?? images;
+      if (batch.shape[0] !== images) throw new RangeError(`A batch [${batch.shape}] with ${images} labels`);
       let scores = new Float32Array(0);
-      for (let at = 0; at < images; at += step) {
+      let at = 0;
+      for (const { feeds, images: count } of slices(batch)) {
         signal?.throwIfAborted();
-        const count = Math.min(step, images - at);
-        const data = convert(filled(batch.images.subarray(at * size, (at + count) * size), step * size, size));
-        const results = await session.run(
-          { [input.name]: { type: input.type!, shape: [step, ...shape], data } },
-          classifier.output ? [classifier.output] : undefined,
-        );
+        const results = await session.run(feeds, classifier.output ? [classifier.output] : undefined);
         classifier.output ||= chooseOutput(session.name, results);
         const result = results[classifier.output];
-        const classes = classesOf(session.name, classifier.output, result, step);
+        const rows = Object.values(feeds)[0].shape[0];
+        const classes = classesOf(session.name, classifier.output, result, rows);
         if (at === 0) scores = new Float32Array(images * classes);
         classifier.classes = classes;
         scores.set(floats(result).subarray(0, count * classes), at * classes);
+        at += count;
       }
       return scores;
     },
@@ -98,65 +83,6 @@ function classesOf(name: string, output: string, { type, shape }: RuntimeTensor,
       `[${images}, classes].`,
     { where: name, fix: 'Name the output with the class scores (--output NAME), or evaluate a classifier.' },
   );
-}
-
-/** The shape to feed, without the batch axis; a flat input takes the pixels in their order. */
-function fittedShape(input: RuntimeValue, batch: LabelledBatch, name: string): readonly number[] {
-  const [images, ...given] = batch.shape;
-  const size = given.reduce((product, length) => product * length, 1);
-  if (images !== batch.labels.length || images * size !== batch.images.length)
-    throw new RangeError(
-      `A batch [${batch.shape}] of ${batch.images.length} numbers and ${batch.labels.length} labels`,
-    );
-  const declared = input.shape.slice(1);
-  const fits = (shape: readonly number[]) =>
-    declared.length === shape.length &&
-    declared.every((length, axis) => typeof length === 'string' || length === shape[axis]);
-  if (input.shape.length === 0 || fits(given)) return given;
-  if (fits([size])) return [size];
-  const expected = input.shape.map((length, axis) => length || 'NCHW'[axis] || '?').join(', ');
-  throw new UserError(
-    'E_INPUT_SHAPE',
-    `The input '${input.name}' of ${name} is [${expected}], the images are [N, ${given.join(', ')}].`,
-    { where: name, fix: 'Check size, channels and layout of the preprocessing (--size, --layout).' },
-  );
-}
-
-/** The slice itself when it is full; else filled up with copies of its last image. */
-function filled(images: Float32Array, length: number, size: number): Float32Array {
-  if (images.length === length) return images;
-  const whole = new Float32Array(length);
-  whole.set(images);
-  const last = images.subarray(images.length - size);
-  for (let at = images.length; at < length; at += size) whole.set(last, at);
-  return whole;
-}
-
-function conversion(input: RuntimeValue, name: string): (images: Float32Array) => RuntimeTensor['data'] {
-  switch (input.type) {
-    case 'float32':
-      return images => images;
-    case 'float64':
-      return images => Float64Array.from(images);
-    case 'float16':
-      return images => Uint16Array.from(images, toHalf);
-    case 'uint8':
-      return images => wholePixels(images, input, name);
-    default:
-      throw new UserError('E_INPUT', `The input '${input.name}' of ${name} takes ${input.type ?? 'no tensor'}.`, {
-        where: name,
-        fix: 'Images can be fed as float32, float64, float16 or uint8.',
-      });
-  }
-}
-
-function wholePixels(images: Float32Array, input: RuntimeValue, name: string): Uint8Array {
-  const pixels = Uint8Array.from(images);
-  if (images.every((value, i) => value === pixels[i])) return pixels;
-  throw new UserError('E_INPUT', `The input '${input.name}' of ${name} takes pixels 0 to 255 as uint8.`, {
-    where: name,
-    fix: 'Switch the normalisation off: --scale 1 --mean 0 --std 1.',
-  });
 }
 
 const floats = ({ type, data }: RuntimeTensor): Float32Array =>

@@ -6,6 +6,8 @@ import { type Binding, bind, createTorch, type Torch } from './torch.ts';
 export { TorchError } from './errors.ts';
 export type { SetupProgress } from './install.ts';
 export type { Dtype } from './native.ts';
+export { adamw, type Optimizer, sgd } from './optim.ts';
+export { matmulRate, precisionTimes } from './probe.ts';
 export { Tensor } from './tensor.ts';
 export type { GradOptions, LibtorchOrigin, Torch } from './torch.ts';
 

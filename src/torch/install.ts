@@ -1,7 +1,7 @@
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { type Entry, openPromise } from 'yauzl';
+import type { Entry } from 'yauzl';
 import { cacheFolder } from '../util/cache.ts';
 import { download, sha256File } from '../util/download.ts';
 import { messageOf, UserError } from '../util/errors.ts';
@@ -29,14 +29,14 @@ export interface Wheel {
   readonly pipPlatform: string;
   /** PyTorch's own index, for builds that are not on PyPI. */
   readonly index?: string;
-  /** Where to fetch it without pip; where it is missing, PyPI is asked for a file of this platform. */
+  /** Where to fetch it without pip; only with the sum to check it by. */
   readonly url?: string;
   readonly sha256?: string;
 }
 
 const cpuIndex = 'https://download.pytorch.org/whl/cpu';
 
-/** CPU builds of {@link pinnedVersion}: on PyPI for arm64 and macOS, on PyTorch's own index for x86-64. */
+/** CPU builds of {@link pinnedVersion}: on PyPI for macOS, else on PyTorch's own index (PyPI's wheels need CUDA). */
 export const wheels: Readonly<Record<string, Wheel>> = {
   'linux-x64': {
     requirement: `torch==${pinnedVersion}+cpu`,
@@ -45,7 +45,7 @@ export const wheels: Readonly<Record<string, Wheel>> = {
     url: `${cpuIndex}/torch-${pinnedVersion}%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl`,
     sha256: '6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b',
   },
-  'linux-arm64': { requirement: `torch==${pinnedVersion}`, pipPlatform: 'manylinux_2_28_aarch64' },
+  'linux-arm64': { requirement: `torch==${pinnedVersion}+cpu`, pipPlatform: 'manylinux_2_28_aarch64', index: cpuIndex },
   'darwin-arm64': { requirement: `torch==${pinnedVersion}`, pipPlatform: 'macosx_14_0_arm64' },
 };
 
@@ -92,6 +92,10 @@ export async function installWheel(report: SetupReport): Promise<Libtorch> {
       const unpacked = join(folder, 'torch');
       if (!describe(unpacked, 'cache')) throw setupFailed('The wheel holds no libtorch with headers.');
       renameSync(unpacked, root);
+    } catch (error) {
+      throw error instanceof UserError
+        ? error
+        : setupFailed(`libtorch could not be unpacked: ${messageOf(error)}.`, error);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -152,13 +156,13 @@ async function pipDownload(wheel: Wheel, folder: string, report: SetupReport): P
 /** Address and checksum of a wheel: known, or asked of PyPI. */
 async function source(wheel: Wheel): Promise<{ url: string; sha256: string }> {
   if (wheel.url && wheel.sha256) return { url: wheel.url, sha256: wheel.sha256 };
+  if (wheel.index) throw new Error('this platform needs a Python with pip for it');
   const response = await fetch(`https://pypi.org/pypi/torch/${pinnedVersion}/json`);
   if (!response.ok) throw new Error(`pypi.org answered with status ${response.status}`);
   const { urls } = (await response.json()) as {
     urls: { filename: string; url: string; digests: { sha256: string } }[];
   };
-  const tail = new RegExp(`-cp311-cp311-${wheel.pipPlatform.replace(/_\d+_\d+_/, '_\\d+_\\d+_')}\\.whl$`);
-  const found = urls.find(file => tail.test(file.filename));
+  const found = urls.find(file => file.filename.endsWith(`-cp311-cp311-${wheel.pipPlatform}.whl`));
   if (!found) throw new Error(`pypi.org has no wheel for ${wheel.pipPlatform}`);
   return { url: found.url, sha256: found.digests.sha256 };
 }
@@ -173,6 +177,7 @@ export async function unpackWheel(
   target: string,
   { onProgress }: Pick<SetupReport, 'onProgress'>,
 ): Promise<void> {
+  const { openPromise } = await import('yauzl'); // needed once in a machine's life
   const zip = await openPromise(path, { autoClose: false });
   const entries: Entry[] = [];
   for await (const entry of zip.eachEntry()) if (isNeeded(entry.fileName)) entries.push(entry);

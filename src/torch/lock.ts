@@ -2,14 +2,15 @@ import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:f
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf, UserError } from '../util/errors.ts';
 
 /**
  * Runs `work` while no other process that asks for the same lock does. The lock of a process that has died is taken over.
  * @param path file that stands for the lock; its folder is created
  * @param waiting called once when another process has it
+ * @throws UserError E_WRITE when the folder cannot be written
  */
 export async function withLock<T>(path: string, waiting: () => void, work: () => Promise<T>): Promise<T> {
-  mkdirSync(dirname(path), { recursive: true });
   const owner = JSON.stringify({ host: hostname(), pid: process.pid });
   for (let tries = 0; !take(path, owner); tries++) {
     if (tries === 0) waiting();
@@ -25,11 +26,16 @@ export async function withLock<T>(path: string, waiting: () => void, work: () =>
 
 function take(path: string, owner: string): boolean {
   try {
+    mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, owner, { flag: 'wx' });
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
+    throw new UserError('E_WRITE', `Could not write to the cache: ${messageOf(error)}.`, {
+      where: dirname(path),
+      fix: 'Set XDG_CACHE_HOME to a folder that can be written.',
+      cause: error,
+    });
   }
 }
 

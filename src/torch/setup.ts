@@ -120,6 +120,10 @@ function recall(env: NodeJS.ProcessEnv): Libtorch | undefined {
 const pathOf = (stamped: string) => stamped.slice(0, stamped.lastIndexOf('@'));
 
 function remember(choice: Choice): void {
-  mkdirSync(dirname(choicePath()), { recursive: true });
-  writeAtomic(choicePath(), JSON.stringify(choice));
+  try {
+    mkdirSync(dirname(choicePath()), { recursive: true });
+    writeAtomic(choicePath(), JSON.stringify(choice));
+  } catch {
+    // A cache that cannot be written costs the next start a search, nothing else.
+  }
 }

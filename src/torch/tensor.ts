@@ -65,13 +65,13 @@ export interface Memory {
   own(handle: Handle): Tensor;
   /** Runs `run` and frees the tensors made inside that are neither kept nor part of the result. */
   scope<T>(run: () => T): T;
-  free(...tensors: readonly Tensor[]): void;
+  free(tensors: readonly Tensor[]): void;
 }
 
 export function createMemory(native: Native): Memory {
   const scopes: Tensor[][] = [];
 
-  function free(...tensors: readonly Tensor[]): void {
+  function free(tensors: readonly Tensor[]): void {
     native.free(tensors.map(tensor => tensor.handle));
     if (leaks) for (const tensor of tensors) forget(tensor);
   }
@@ -84,7 +84,7 @@ export function createMemory(native: Native): Memory {
       if (!escaping.has(tensor)) dead.push(tensor);
       else parent?.push(tensor);
     }
-    free(...dead);
+    free(dead);
   }
 
   return {

@@ -145,7 +145,7 @@ export function createTorch({ native, memory, libtorch }: Binding, device: 'cpu'
     if (found) return found;
     throw new UserError('E_NO_OPERATOR', `libtorch ${native.version()} has no operator '${name}'.`, {
       where: libtorch.root,
-      fix: 'Use libtorch 2.13, which `s2h doctor` can set up (unset LIBTORCH).',
+      fix: 'Use libtorch 2.13: without LIBTORCH, and outside Python environments with an older torch, it is set up.',
     });
   }
 
@@ -233,7 +233,7 @@ export function createTorch({ native, memory, libtorch }: Binding, device: 'cpu'
       (tensor as unknown as Tensor).kept = true;
       return tensor;
     },
-    free: (...tensors) => memory.free(...(tensors as readonly Tensor[])),
+    free: (...tensors) => memory.free(tensors as readonly Tensor[]),
     liveTensors: () => native.live(),
     grad: (outputs, inputs, { retain = false, create = false, outputsGrad } = {}) =>
       native

@@ -19,46 +19,73 @@ export interface Trainee {
   readonly search: Search | null;
 }
 
-const pointerSchema = z.object({
-  format: z.literal('s2h-checkpoint/1'),
+const checkpointSchema = z.object({
   /** Steps that are done. */
   step: z.int().nonnegative(),
-  file: z.string(),
+  file: z.string().regex(/^checkpoint-\d+\.safetensors$/),
   sha256: z.string(),
   /** Seconds of training so far, and images seen in them. */
   seconds: z.number(),
   images: z.number(),
 });
 
-/** `checkpoint.json`: names the newest checkpoint, with its hash. */
-export type CheckpointPointer = z.infer<typeof pointerSchema>;
+const pointerSchema = checkpointSchema.extend({
+  format: z.literal('s2h-checkpoint/1'),
+  /** The one before, for the case that the newest is damaged. */
+  previous: checkpointSchema.nullable(),
+});
 
-/** Write the state after `step` steps; the pointer is renamed into place last, and the last two checkpoints are kept. */
+/** One checkpoint of a run. */
+export type Checkpoint = z.infer<typeof checkpointSchema>;
+
+const pointerFile = 'checkpoint.json';
+
+/**
+ * Write the state after `step` steps. `checkpoint.json`, which names it with its hash, is renamed into place last, and
+ * the checkpoint that was the newest is kept.
+ * @throws UserError E_WRITE when the disk is full, E_NOT_FINITE for a state that holds NaN or infinity; what was saved
+ *   before stays
+ */
 export function saveCheckpoint(directory: string, trainee: Trainee, progress: { step: number; seconds: number; images: number }): void {
-  const chunks = encodeSafetensors(tensorsOf(trainee));
+  const tensors = tensorsOf(trainee);
+  refuseNotFinite(tensors, progress.step);
+  const chunks = encodeSafetensors(tensors);
   const file = `checkpoint-${progress.step}.safetensors`;
   const hash = createHash('sha256');
   for (const chunk of chunks) hash.update(chunk);
+  const saved: Checkpoint = { ...progress, file, sha256: hash.digest('hex') };
+  const before = readPointer(directory);
+  const previous = before && (before.file === file ? before.previous : checkpointSchema.parse(before));
   writeAtomic(join(directory, file), chunks);
-  const pointer: CheckpointPointer = { format: 's2h-checkpoint/1', ...progress, file, sha256: hash.digest('hex') };
-  writeAtomic(join(directory, 'checkpoint.json'), `${JSON.stringify(pointer, null, 2)}\n`);
-  for (const old of checkpoints(directory).slice(0, -2)) rmSync(join(directory, old), { force: true });
+  writePointer(directory, saved, previous);
+  for (const old of readdirSync(directory)) {
+    const isNamed = old === file || old === previous?.file;
+    if (!isNamed && /^checkpoint-\d+\.safetensors$/.test(old)) rmSync(join(directory, old), { force: true });
+  }
 }
 
-/** Checkpoint files, the oldest first. */
-function checkpoints(directory: string): string[] {
-  const stepOf = (file: string) => Number(/^checkpoint-(\d+)\.safetensors$/.exec(file)?.[1] ?? Number.NaN);
-  return readdirSync(directory)
-    .filter(file => !Number.isNaN(stepOf(file)))
-    .sort((a, b) => stepOf(a) - stepOf(b));
+function writePointer(directory: string, { step, file, sha256, seconds, images }: Checkpoint, previous: Checkpoint | null): void {
+  const pointer = { format: 's2h-checkpoint/1', step, file, sha256, seconds, images, previous };
+  writeAtomic(join(directory, pointerFile), `${JSON.stringify(pointer, null, 2)}\n`);
 }
 
-/**
- * The newest checkpoint of a run; null before the first.
- * @throws UserError E_CHECKPOINT when it is damaged
- */
-export function newestCheckpoint(directory: string): CheckpointPointer | null {
-  const path = join(directory, 'checkpoint.json');
+function refuseNotFinite(tensors: Readonly<Record<string, SafeTensor>>, step: number): void {
+  for (const [name, { data }] of Object.entries(tensors)) {
+    if (!(data instanceof Float32Array || data instanceof Float64Array) || isFinite(data)) continue;
+    throw new UserError('E_NOT_FINITE', `After step ${step} '${name}' holds numbers that are not finite: the training has diverged.`, {
+      fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
+    });
+  }
+}
+
+function isFinite(values: Float32Array | Float64Array): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
+}
+
+/** @throws UserError E_CHECKPOINT when it is damaged */
+function readPointer(directory: string): z.infer<typeof pointerSchema> | null {
+  const path = join(directory, pointerFile);
   if (!existsSync(path)) return null;
   const refuse = (what: string): never => {
     throw new UserError('E_CHECKPOINT', what, { where: path, fix: 'Start a new run.' });
@@ -70,21 +97,51 @@ export function newestCheckpoint(directory: string): CheckpointPointer | null {
     return refuse('The checkpoint list is not JSON.');
   }
   const parsed = pointerSchema.safeParse(json);
-  if (!parsed.success) return refuse('The checkpoint list is malformed.');
-  const file = join(directory, parsed.data.file);
-  if (!existsSync(file)) return refuse(`The checkpoint ${parsed.data.file} is missing.`);
-  const hash = createHash('sha256').update(readFileSync(file)).digest('hex');
-  if (hash !== parsed.data.sha256) return refuse(`The checkpoint ${parsed.data.file} is damaged.`);
-  return parsed.data;
+  return parsed.success ? parsed.data : refuse('The checkpoint list is malformed.');
+}
+
+/** Whether a run has been saved at some time. */
+export const hasCheckpoint = (directory: string): boolean => existsSync(join(directory, pointerFile));
+
+/**
+ * The newest checkpoint of a run that is whole; null before the first. Where the newest of all is damaged it is
+ * forgotten.
+ * @param say told when the newest is damaged and the one before is taken
+ * @throws UserError E_CHECKPOINT when both are damaged
+ */
+export function newestCheckpoint(directory: string, say: (message: string) => void): Checkpoint | null {
+  const pointer = readPointer(directory);
+  if (!pointer) return null;
+  const problems: string[] = [];
+  for (const checkpoint of [pointer, pointer.previous]) {
+    if (!checkpoint) continue;
+    const problem = problemWith(directory, checkpoint);
+    if (!problem) {
+      if (problems.length) {
+        writePointer(directory, checkpoint, null);
+        say(`${problems.join(' ')} The run goes on from the one before, of step ${checkpoint.step}.`);
+      }
+      return checkpoint;
+    }
+    problems.push(problem);
+  }
+  throw new UserError('E_CHECKPOINT', problems.join(' '), { where: directory, fix: 'Start a new run.' });
+}
+
+function problemWith(directory: string, { file, sha256 }: Checkpoint): string | undefined {
+  const path = join(directory, file);
+  if (!existsSync(path)) return `The checkpoint ${file} is missing.`;
+  const hash = createHash('sha256').update(readFileSync(path)).digest('hex');
+  return hash === sha256 ? undefined : `The checkpoint ${file} is damaged.`;
 }
 
 /** Put a run back to where a checkpoint was taken. */
-export function loadCheckpoint(directory: string, pointer: CheckpointPointer, trainee: Trainee): void {
+export function loadCheckpoint(directory: string, checkpoint: Checkpoint, trainee: Trainee): void {
   const { torch, network, optimizer, search } = trainee;
-  const { tensors } = readSafetensors(join(directory, pointer.file));
+  const { tensors } = readSafetensors(join(directory, checkpoint.file));
   const data = (name: string) => {
     const tensor = tensors[name];
-    if (!tensor) throw new UserError('E_CHECKPOINT', `The checkpoint lacks '${name}'.`, { where: join(directory, pointer.file) });
+    if (!tensor) throw new UserError('E_CHECKPOINT', `The checkpoint lacks '${name}'.`, { where: join(directory, checkpoint.file) });
     return tensor.data;
   };
   if (search) {
@@ -107,6 +164,10 @@ export function loadCheckpoint(directory: string, pointer: CheckpointPointer, tr
   });
   network.met.set(data('network/met') as Uint8Array);
   network.reload();
+  network.setMask((data('network/mask') as Float32Array).subarray(0, network.met.length));
+  const kept = data('network/kept') as Uint8Array;
+  const { groups, offsets } = network.coupling;
+  network.setKept(groups.map(({ size }, g) => Array.from({ length: size }, (_, i) => i).filter(i => kept[offsets[g] + i] === 1)));
 }
 
 /** Parameters and statistics by name. */
@@ -126,6 +187,8 @@ function tensorsOf(trainee: Trainee): Record<string, SafeTensor> {
   for (const [name, tensor] of stateTensors(trainee)) tensors[name] = float(tensor);
   for (const [name, tensor] of Object.entries(optimizer.state())) tensors[`optimizer/${name}`] = float(tensor);
   tensors['network/met'] = { dtype: 'U8', shape: [network.met.length], data: network.met.slice() };
+  tensors['network/kept'] = { dtype: 'U8', shape: [network.met.length], data: keptFlags(network) };
+  tensors['network/mask'] = float(network.mask);
   if (search) {
     const { u, ranks, counts } = search.state();
     u.forEach((logits, i) => {
@@ -135,4 +198,13 @@ function tensorsOf(trainee: Trainee): Record<string, SafeTensor> {
     tensors['search/counts'] = { dtype: 'I32', shape: [counts?.length ?? 0], data: Int32Array.from(counts ?? []) };
   }
   return tensors;
+}
+
+/** 1 for every channel that the hard network has. */
+function keptFlags({ coupling, kept, met }: Network): Uint8Array {
+  const flags = new Uint8Array(met.length);
+  kept.forEach((channels, g) => {
+    for (const channel of channels) flags[coupling.offsets[g] + channel] = 1;
+  });
+  return flags;
 }

@@ -20,9 +20,14 @@ export interface LoopOptions {
   readonly signal: AbortSignal;
   /** Where to go on: steps, seconds and images so far. */
   readonly from: Progress;
+  /** Time between checkpoints; 30. */
+  readonly saveEverySeconds?: number;
   onStep(report: StepEvent): void;
   save(progress: Progress): void;
-  /** Called after the last step of every epoch and of the run. */
+  /**
+   * Called after the last step of every epoch and of the run; once more where a run goes on from such a step. What it
+   * changes is not saved: called again from the same checkpoint, it has to do the same.
+   */
   onEpoch(step: number): Promise<void>;
 }
 
@@ -42,16 +47,19 @@ export interface StepEvent extends StepReport {
   readonly imagesPerSecond: number;
 }
 
-const saveEverySeconds = 30;
+/** Where a run is, and whether it was stopped there. */
+export interface Trained extends Progress {
+  readonly stopped: boolean;
+}
 
 /**
  * Train: one batch a step, a turn of the event loop after each. Checkpoints after the first step, then every 30 s, when
  * it is aborted, and at the end.
- * @returns where it stopped: at `steps`, or earlier when it was aborted
- * @throws UserError E_NOT_FINITE when a loss is; the last checkpoint is from before
+ * @returns where it ended; stopped when it was aborted before the last step or in the last evaluation
+ * @throws UserError E_NOT_FINITE when a loss is not; the last checkpoint is from before
  */
-export async function train(options: LoopOptions): Promise<Progress> {
-  const { trainee, method, loader, steps, signal } = options;
+export async function train(options: LoopOptions): Promise<Trained> {
+  const { trainee, method, loader, steps, signal, saveEverySeconds = 30 } = options;
   const { torch } = trainee;
   let { step, seconds, images } = options.from;
   let saved = performance.now();
@@ -61,11 +69,22 @@ export async function train(options: LoopOptions): Promise<Progress> {
     saved = performance.now();
     savedStep = step;
   };
-  while (step < steps) {
-    if (signal.aborted) {
-      if (savedStep !== step) save();
-      return { step, seconds, images };
+  /** @returns whether it was aborted */
+  const endOfEpoch = async (): Promise<boolean> => {
+    if (step === 0 || (step % loader.stepsPerEpoch !== 0 && step !== steps)) return signal.aborted;
+    try {
+      await options.onEpoch(step);
+    } catch (error) {
+      if (!isAbort(error, signal)) throw error;
     }
+    return signal.aborted;
+  };
+  const stop = (): Trained => {
+    if (savedStep !== step) save();
+    return { step, seconds, images, stopped: true };
+  };
+  if (await endOfEpoch()) return stop();
+  while (step < steps) {
     const began = performance.now();
     const batch = await loader.at(step);
     const learningRate = options.learningRate(step);
@@ -88,18 +107,26 @@ export async function train(options: LoopOptions): Promise<Progress> {
       imagesPerSecond: images / seconds,
     });
     if (step === 1 || step === steps || performance.now() - saved > saveEverySeconds * 1000) save();
-    if (step % loader.stepsPerEpoch === 0 || step === steps) await options.onEpoch(step);
+    if (await endOfEpoch()) return stop();
     await new Promise(resolve => setImmediate(resolve));
+    if (signal.aborted) return stop();
   }
-  return { step, seconds, images };
+  return { step, seconds, images, stopped: false };
 }
 
-/** A batch as tensors. */
+/** Whether an error only says that the work was stopped. */
+export const isAbort = (error: unknown, signal: AbortSignal): boolean =>
+  signal.aborted && (error === signal.reason || (error instanceof Error && error.name === 'AbortError'));
+
+/** A batch as tensors; images as rows where the network takes two axes. */
 export function onDevice(
-  { trainee: { torch }, teacher, labels }: Pick<LoopOptions, 'trainee' | 'teacher' | 'labels'>,
+  { trainee: { torch, network }, teacher, labels }: Pick<LoopOptions, 'trainee' | 'teacher' | 'labels'>,
   batch: Batch,
 ): { x: Tensor; target: Target } {
-  const x = torch.tensor(batch.images, batch.shape);
+  const { graph } = network.coupling;
+  const isFlat = graph.types.get(graph.inputs[0])?.shape?.length === 2;
+  const n = batch.labels.length;
+  const x = torch.tensor(batch.images, isFlat ? [n, batch.images.length / n] : batch.shape);
   return {
     x,
     target: {
@@ -113,6 +140,6 @@ function refuseNotFinite(report: StepReport, step: number, learningRate: number)
   const bad = (['L', 'G', 'R'] as const).filter(name => report[name] !== undefined && !Number.isFinite(report[name]));
   if (bad.length === 0) return;
   throw new UserError('E_NOT_FINITE', `${bad.join(' and ')} is not a number at step ${step + 1} (learning rate ${learningRate.toPrecision(3)}).`, {
-    fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. The last checkpoint is from before.',
+    fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
   });
 }

@@ -27,6 +27,8 @@ interface Step {
   readonly outputs: Int32Array;
   readonly folds: readonly { readonly input: number; readonly shape: readonly number[]; readonly point: number }[];
   readonly products: readonly { readonly output: number; readonly shape: readonly number[]; readonly point: number }[];
+  /** Slots of computed values that no later step reads. */
+  readonly last: readonly number[];
 }
 
 /**
@@ -58,7 +60,8 @@ export function compile(
   const multiply = engine.op('mul.Tensor');
   const reshape = engine.op('reshape');
 
-  const steps = nodes.map((node): Step => {
+  const lastUse = lastUses(nodes, outputs);
+  const steps = nodes.map((node, position): Step => {
     const roles = rolesOf(node);
     const wired = Int32Array.from(node.inputs, (value, input) => {
       if (!value || given.has(value) || slots.has(value)) return slot(value);
@@ -80,6 +83,7 @@ export function compile(
         const output = node.outputs.indexOf(value);
         return fold ? [] : [{ output, shape: along(node.outputShape(output).length, axis), point }];
       }),
+      last: (lastUse.get(position) ?? []).map(slot),
     };
   });
   const outputSlots = outputs.map(slot);
@@ -112,10 +116,30 @@ export function compile(
           }
         }
         for (let i = 0; i < results.length; i++) if (step.outputs[i] >= 0) values[step.outputs[i]] = results[i];
+        // Activations are large: they go as soon as nothing needs them. Identity hands on the very tensor it was given.
+        for (const index of step.last) {
+          const done = values[index];
+          values[index] = null;
+          if (done && !values.includes(done)) engine.free(done);
+        }
       }
       return outputSlots.map(index => values[index]!);
     },
   };
+}
+
+/** For the position of a node, the computed values that it is the last to read. */
+function lastUses(nodes: readonly GraphNode[], outputs: readonly string[]): Map<number, string[]> {
+  const last = new Map<string, number>();
+  nodes.forEach((node, position) => {
+    for (const value of node.outputs) if (value) last.set(value, position);
+    for (const value of node.inputs) if (last.has(value)) last.set(value, position);
+  });
+  const result = new Map<number, string[]>();
+  for (const [value, position] of last) {
+    if (!outputs.includes(value)) result.set(position, [...(result.get(position) ?? []), value]);
+  }
+  return result;
 }
 
 /** Nodes that some output needs and that are not worked out already, in order. */
@@ -158,7 +182,8 @@ function forwardOf(graph: Graph, node: GraphNode, engine: Engine): Forward {
 
 /** A constant of the file on the engine's device: real numbers as float32. */
 function constantTensor(graph: Graph, value: string, engine: Engine): Tensor | null {
-  const tensor = graph.tensors.get(value);
+  // An initializer that a caller may replace is no constant of the graph; training runs with it as it is.
+  const tensor = graph.tensors.get(value) ?? graph.model.graph.initializers.find(({ name }) => name === value);
   if (tensor) return fromFile(tensor, engine);
   const constant = graph.constants.get(value);
   return constant && graph.producers.get(value)?.opType === 'Constant' ? fromConst(constant, engine) : null;

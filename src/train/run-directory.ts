@@ -1,8 +1,9 @@
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statfsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { bytes as formatBytes } from '../util/format.ts';
+import { lockFile, takeRunLock } from './run-lock.ts';
 
 /** A run's folder: what it was asked for, its events, checkpoints and results. */
 export interface RunDirectory {
@@ -10,101 +11,156 @@ export interface RunDirectory {
   file(name: string): string;
   /** Let others use the folder. */
   release(): void;
+  /**
+   * Let go of a run that failed before its first checkpoint: what it wrote is removed, and the folders that were made
+   * for it when nothing else lies in them. Does nothing for a folder that held a run before.
+   */
+  discard(): void;
+}
+
+/** What a run writes before its first checkpoint. */
+const beginnings = ['start.onnx', 'config.json', 'events.jsonl'];
+/** What a killed process was writing; another process may just be making its lock. */
+const isTemporary = (file: string) => /\.tmp-\d+$/.test(file) && !isLock(file);
+const isLock = (file: string) => file.startsWith(lockFile);
+
+/**
+ * Make a run's folder. One that holds nothing but the beginning of a run that was killed before its first step is taken
+ * over.
+ * @param out the folder asked for; by default `runs/<name>-<n>` with the next free number
+ * @throws UserError E_RUN_EXISTS when the folder holds something, E_OUT when it cannot be made or written, E_RUN_BUSY
+ *   when another run is beginning in it, E_DISK_SPACE
+ */
+export function createRunDirectory(out: string | undefined, name: string, needBytes: number): RunDirectory {
+  const made: string[] = [];
+  const path = resolve(out ?? nextFree(name, made));
+  const takesOver = refuseContent(path);
+  makeFolder(path, made);
+  const removeFolders = () => {
+    for (const folder of made) if (!removeEmpty(folder)) break;
+  };
+  let release: () => void;
+  try {
+    release = takeRunLock(path);
+  } catch (error) {
+    removeFolders();
+    throw error;
+  }
+  const discard = () => {
+    for (const file of readdirSync(path)) {
+      if (beginnings.includes(file) || isTemporary(file)) rmSync(join(path, file), { force: true });
+    }
+    release();
+    removeFolders();
+  };
+  try {
+    // Somebody may have been quicker than the lock.
+    if (refuseContent(path) && !takesOver) throw notEmpty(path);
+    for (const file of readdirSync(path)) if (!isLock(file)) rmSync(join(path, file), { force: true });
+    checkSpace(path, needBytes);
+  } catch (error) {
+    release();
+    removeFolders();
+    throw error;
+  }
+  return { path, file: file => join(path, file), release, discard };
 }
 
 /**
- * Make a run's folder.
- * @param out the folder asked for; by default `runs/<name>-<n>` with the next free number
- * @throws UserError E_RUN_EXISTS when the folder holds a run, E_OUT when it cannot be made, E_DISK_SPACE
+ * Open a run's folder to go on with it; what a killed process left half written is removed.
+ * @throws UserError E_NO_RUN when there is no run in the folder, E_RUN_BUSY when another process uses it
  */
-export function createRunDirectory(out: string | undefined, name: string, needBytes: number): RunDirectory {
-  const path = resolve(out ?? nextFree(name));
-  if (existsSync(join(path, 'config.json'))) {
+export function openRunDirectory(directory: string): RunDirectory {
+  const path = resolve(directory);
+  if (!existsSync(join(path, 'config.json'))) {
+    throw new UserError('E_NO_RUN', `${path} holds no run (there is no config.json).`, { where: '--resume', usage: true });
+  }
+  const release = takeRunLock(path);
+  for (const file of readdirSync(path).filter(isTemporary)) rmSync(join(path, file), { force: true });
+  return { path, file: name => join(path, name), release, discard: release };
+}
+
+/**
+ * @returns whether the folder holds the beginning of a run: one that was killed, or is just being made
+ * @throws UserError E_RUN_EXISTS when it holds anything else
+ */
+function refuseContent(path: string): boolean {
+  const files = existsSync(path) ? filesIn(path) : [];
+  if (files.includes('config.json')) {
     throw new UserError('E_RUN_EXISTS', `${path} already holds a run.`, {
       where: '--out',
       fix: `Choose another folder, or go on with that run: --resume ${path}.`,
       usage: true,
     });
   }
-  if (existsSync(path) && readdirSync(path).length > 0) {
-    throw new UserError('E_RUN_EXISTS', `${path} is not empty.`, { where: '--out', fix: 'Choose a new folder.', usage: true });
-  }
-  try {
-    mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new UserError('E_OUT', `The folder ${path} could not be made: ${messageOf(error)}.`, { where: '--out', usage: true, cause: error });
-  }
-  checkSpace(path, needBytes);
-  return locked(path);
+  const others = files.filter(file => !isLock(file) && !isTemporary(file));
+  if (others.length === 0) return false;
+  if (files.includes(lockFile) && others.every(file => beginnings.includes(file))) return true;
+  throw notEmpty(path);
 }
 
-/** @throws UserError E_NO_RUN when there is no run in the folder, E_RUN_BUSY when another process uses it */
-export function openRunDirectory(directory: string): RunDirectory {
-  const path = resolve(directory);
-  if (!existsSync(join(path, 'config.json'))) {
-    throw new UserError('E_NO_RUN', `${path} holds no run (there is no config.json).`, { where: '--resume', usage: true });
+const notEmpty = (path: string): UserError =>
+  new UserError('E_RUN_EXISTS', `${path} is not empty.`, { where: '--out', fix: 'Choose a new folder.', usage: true });
+
+function filesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch (error) {
+    throw new UserError('E_OUT', `${path} cannot be used as a folder: ${messageOf(error)}.`, { where: '--out', usage: true, cause: error });
   }
-  return locked(path);
 }
 
 /** `runs/<name>-<n>`: one process makes each. */
-function nextFree(name: string): string {
-  mkdirSync('runs', { recursive: true });
+function nextFree(name: string, made: string[]): string {
+  makeFolder(resolve('runs'), made);
   for (let n = 1; ; n++) {
-    const path = join('runs', `${name}-${n}`);
+    const path = resolve('runs', `${name}-${n}`);
     try {
       mkdirSync(path);
+      made.unshift(path);
       return path;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-        throw new UserError('E_OUT', `The folder ${path} could not be made: ${messageOf(error)}.`, { where: '--out', cause: error });
-      }
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw cannotMake(path, error);
     }
+  }
+}
+
+/** @param made receives the folders that did not exist, the innermost first */
+function makeFolder(path: string, made: string[]): void {
+  try {
+    const first = mkdirSync(path, { recursive: true });
+    if (first === undefined) return;
+    const outermost = resolve(first);
+    const folders = [path];
+    while (folders[folders.length - 1].length > outermost.length) folders.push(dirname(folders[folders.length - 1]));
+    made.unshift(...folders);
+  } catch (error) {
+    throw cannotMake(path, error);
+  }
+}
+
+const cannotMake = (path: string, error: unknown): UserError =>
+  new UserError('E_OUT', `The folder ${path} could not be made: ${messageOf(error)}.`, { where: '--out', usage: true, cause: error });
+
+/** @returns whether it is gone */
+function removeEmpty(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch {
+    return false;
   }
 }
 
 /** @throws UserError E_DISK_SPACE with both numbers */
 export function checkSpace(path: string, needBytes: number): void {
-  const { bavail, bsize } = statfsSync(existsSync(path) ? path : dirname(path));
+  const { bavail, bsize } = statfsSync(path);
   const free = bavail * bsize;
   if (free >= needBytes) return;
   throw new UserError('E_DISK_SPACE', `The run needs about ${formatBytes(needBytes)} in ${path}, ${formatBytes(free)} are free.`, {
     where: path,
     fix: 'Free space or choose another --out.',
   });
-}
-
-function locked(path: string): RunDirectory {
-  const lock = join(path, 'run.lock');
-  const take = (): void => {
-    const file = openSync(lock, 'wx');
-    writeSync(file, String(process.pid));
-    closeSync(file);
-  };
-  try {
-    take();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-      throw new UserError('E_OUT', `${path} cannot be written: ${messageOf(error)}.`, { where: path, cause: error });
-    }
-    const owner = Number(readFileSync(lock, 'utf8'));
-    if (owner !== process.pid && isAlive(owner)) {
-      throw new UserError('E_RUN_BUSY', `Process ${owner} is using ${path}.`, { where: path, fix: 'Wait for it to end, or choose another --out.', usage: true });
-    }
-    rmSync(lock, { force: true });
-    take();
-  }
-  return { path, file: name => join(path, name), release: () => rmSync(lock, { force: true }) };
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 /** Write a JSON file of a run. */

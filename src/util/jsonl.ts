@@ -34,7 +34,7 @@ export function appendJsonLine(log: JsonLines, event: JsonObject): void {
   try {
     for (let at = 0; at < line.length; ) at += writeSync(log.file, line, at);
   } catch (error) {
-    throw cannotWrite(log.path, error);
+    throw cannotWrite(log.path, error, line.length);
   }
 }
 
@@ -116,9 +116,13 @@ function mendLastLine(path: string): void {
   }
 }
 
-const cannotWrite = (path: string, error: unknown): UserError =>
-  new UserError('E_WRITE', `Could not write to ${path}: ${messageOf(error)}.`, {
-    where: path,
-    fix: 'The lines before are intact. Free space or choose another folder, then go on with --resume.',
-    cause: error,
-  });
+const cannotWrite = (path: string, error: unknown, bytes?: number): UserError =>
+  new UserError(
+    'E_WRITE',
+    `Could not write ${bytes === undefined ? '' : `${bytes} bytes `}to ${path}: ${messageOf(error)}.`,
+    {
+      where: path,
+      fix: 'The lines before are intact. Free space or choose another folder, then go on with --resume.',
+      cause: error,
+    },
+  );

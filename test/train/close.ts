@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 
-export const normOf = (values: ArrayLike<number>): number => Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0));
+export const normOf = (values: ArrayLike<number>): number =>
+  Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0));
 
 /** The largest |a - b|; infinite where lengths differ or something is not a number. */
 export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -46,7 +46,10 @@ describe('worked examples: gL = (3; 0), gG = (0; 4), gR = (0; 12)', () => {
     ['sum', settings('sum'), [3, 16]],
     ['sum, half of G', settings('sum', { gapWeight: 0.5 }), [3, 14]],
   ])('%s', (_, chosen, expected) => {
-    expectEqual(fuse(input, chosen), expected.map(x => [x]));
+    expectEqual(
+      fuse(input, chosen),
+      expected.map(x => [x]),
+    );
   });
 });
 
@@ -60,7 +63,11 @@ describe.each(seeds(8))('random gradients, seed %i', seed => {
     const fused = fuse(input, settings('gnorm'));
     const task = minus(fused, scaled(gR, 2 / normOf(gR)));
     expect(normOf(task)).toBeCloseTo(1, 10);
-    expectEqual(fuse({ ...input, gL: scaled(gL, 1e-5), gG: scaled(gG, 40), gR: scaled(gR, 7) }, settings('gnorm')), fused, 8);
+    expectEqual(
+      fuse({ ...input, gL: scaled(gL, 1e-5), gG: scaled(gG, 40), gR: scaled(gR, 7) }, settings('gnorm')),
+      fused,
+      8,
+    );
   });
 
   test('paper: the length goes with |gR|', () => {
@@ -79,7 +86,10 @@ describe.each(seeds(8))('random gradients, seed %i', seed => {
     finite(fuse({ ...input, gL: none }, settings(fusion)));
     finite(fuse({ ...input, gL: none, gG: none }, settings(fusion)));
     expect(normOf(finite(fuse({ gL: none, gG: none, gR: none, distance: 0 }, settings(fusion))))).toBe(0);
-    expectEqual(finite(fuse({ ...input, gG: noise }, settings(fusion))), fuse({ ...input, gG: none }, settings(fusion)));
+    expectEqual(
+      finite(fuse({ ...input, gG: noise }, settings(fusion))),
+      fuse({ ...input, gG: none }, settings(fusion)),
+    );
     const alone = finite(fuse({ ...input, gG: none, gR: none, distance: 0 }, settings(fusion)));
     const length = { paper: 0, gnorm: 1 / normOf(gL), sum: 1 }[fusion];
     expectEqual(alone, scaled(gL, length));

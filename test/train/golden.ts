@@ -92,7 +92,14 @@ export function groupNumbers(coupling: Coupling, groups: readonly string[]): Map
 /** The network of a case as a file, with the case's weights. */
 export function goldenModel(name: string): OnnxModel {
   const { depth, width } = cases[name];
-  const model = buildNetwork(`resnet${depth}`, { classes: 10, channels: 3, size: [32, 32], seed: 1, width, shortcut: 'B' });
+  const model = buildNetwork(`resnet${depth}`, {
+    classes: 10,
+    channels: 3,
+    size: [32, 32],
+    seed: 1,
+    width,
+    shortcut: 'B',
+  });
   const weights = new Map(weightNames(name).map(weight => [initializerOf(weight), floatArray(`${name}/p/${weight}`)]));
   const initializers = model.graph.initializers.map(tensor => {
     const values = weights.get(tensor.name);

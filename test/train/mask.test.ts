@@ -56,7 +56,12 @@ describe.each(seeds(20))('seed %i', seed => {
   });
 
   test('a constant added to u changes nothing, and recentring takes it away', () => {
-    const shifted = masksOf(group, u.map(x => x + 7.5), 'ceil', temperature);
+    const shifted = masksOf(
+      group,
+      u.map(x => x + 7.5),
+      'ceil',
+      temperature,
+    );
     shifted.w.forEach((w, i) => {
       expect(w).toBeCloseTo(masks.w[i], 12);
     });
@@ -72,7 +77,13 @@ describe.each(seeds(20))('seed %i', seed => {
       const { w, expected } = masksOf(group, logits, 'ceil', temperature);
       return sum(w.map((x, i) => a[i] * Math.sin(x))) + b * expected ** 2;
     };
-    const found = pullback(group, masks, masks.w.map((x, i) => a[i] * Math.cos(x)), 2 * b * masks.expected, temperature);
+    const found = pullback(
+      group,
+      masks,
+      masks.w.map((x, i) => a[i] * Math.cos(x)),
+      2 * b * masks.expected,
+      temperature,
+    );
     const h = 1e-5;
     const numeric = u.map((_, k) => {
       const moved = (by: number) => u.map((x, i) => (i === k ? x + by : x));

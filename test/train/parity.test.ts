@@ -7,7 +7,7 @@ import { importance, ranksOf } from '../../src/prune/importance.ts';
 import { openEngine, type Torch } from '../../src/torch/index.ts';
 import { sgd } from '../../src/torch/optim.ts';
 import type { Fusion } from '../../src/train/fusion.ts';
-import { masksOf, maskGroup, recentred } from '../../src/train/mask.ts';
+import { maskGroup, masksOf, recentred } from '../../src/train/mask.ts';
 import type { MethodFactory, MethodSettings, Routes } from '../../src/train/method.ts';
 import { classification } from '../../src/train/objective.ts';
 import { resourceLoss } from '../../src/train/resource.ts';
@@ -25,7 +25,14 @@ const settingsOf: Readonly<Record<string, Routes | null>> = {
 };
 const closed: Routes = { weightsThroughHard: null, weightsThroughSoft: null, masksThroughSoft: null, coefficient: 1 };
 
-const common = { routes: routes.t1, lossCoefficient: 1, gapCoefficient: 1, searchFrom: 0, searchUntil: 1, maskLearningRate: 0 };
+const common = {
+  routes: routes.t1,
+  lossCoefficient: 1,
+  gapCoefficient: 1,
+  searchFrom: 0,
+  searchUntil: 1,
+  maskLearningRate: 0,
+};
 
 let torch: Torch;
 let inChannelsLast: Torch;
@@ -125,7 +132,11 @@ describe.each(Object.keys(cases))('%s', name => {
   test('the order of channels by L1 norm', () => {
     const { network, groups } = loaded.get(name)!;
     for (const [group, number] of groups) {
-      const scores = importance.l1(network.coupling.groups[number], { coupling: network.coupling, values: network.values, seed: 0 });
+      const scores = importance.l1(network.coupling.groups[number], {
+        coupling: network.coupling,
+        values: network.values,
+        seed: 0,
+      });
       expect([...ranksOf(scores)], group).toEqual(Array.from(array(`${name}/rank/${group}`) as BigInt64Array, Number));
     }
     const search = loaded.get(name)!.search();

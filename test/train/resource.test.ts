@@ -11,7 +11,14 @@ import { normals, type Random, seeds, stream } from './random.ts';
 const networks = { wide: 16, narrow: 4 };
 const coupled = Object.fromEntries(
   Object.entries(networks).map(([name, width]) => {
-    const model = buildNetwork('resnet8', { classes: 10, channels: 3, size: [32, 32], seed: 0, width, initialise: false });
+    const model = buildNetwork('resnet8', {
+      classes: 10,
+      channels: 3,
+      size: [32, 32],
+      seed: 0,
+      width,
+      initialise: false,
+    });
     return [name, coupleGraph(buildGraph(model, operators))];
   }),
 );
@@ -20,7 +27,12 @@ interface Case {
   readonly budget: Budget;
   readonly groups: ReturnType<typeof maskGroup>[];
 }
-const caseOf = (network: string, fraction: number, granularity = 1, resource: 'macs' | 'params' | 'size' = 'macs'): Case => ({
+const caseOf = (
+  network: string,
+  fraction: number,
+  granularity = 1,
+  resource: 'macs' | 'params' | 'size' = 'macs',
+): Case => ({
   budget: budgetOf(coupled[network], resource, fraction, granularity),
   groups: coupled[network].groups.map(group => maskGroup(group.size, granularity)),
 });
@@ -40,12 +52,22 @@ describe.each(['macs', 'params', 'size'] as const)('R on %s', resource => {
     const { budget, groups } = caseOf('wide', 0.2 + 0.6 * random.uniform(), 1, resource);
     const masks = groups.map(group => masksOf(group, normals(random, group.counts.length, 3), 'ceil'));
     const { value, ratio, dExpected } = resourceLoss(budget, masks, 'soft');
-    expect(ratio).toBeCloseTo(share(budget, masks.map(mask => mask.expected)), 12);
+    expect(ratio).toBeCloseTo(
+      share(
+        budget,
+        masks.map(mask => mask.expected),
+      ),
+      12,
+    );
     expect(value).toBeCloseTo((ratio - budget.fraction) ** 2, 12);
     const h = 1e-4;
     dExpected.forEach((found, g) => {
       const at = (by: number) =>
-        resourceLoss(budget, masks.map((mask, i) => (i === g ? { ...mask, expected: mask.expected + by } : mask)), 'soft').value;
+        resourceLoss(
+          budget,
+          masks.map((mask, i) => (i === g ? { ...mask, expected: mask.expected + by } : mask)),
+          'soft',
+        ).value;
       expect(found).toBeCloseTo((at(h) - at(-h)) / (2 * h), 8);
     });
   });
@@ -69,13 +91,31 @@ describe.each(['macs', 'params', 'size'] as const)('R on %s', resource => {
 test('R is two-sided: it pushes counts up below the budget and down above it, and rests on it', () => {
   const { budget, groups } = caseOf('wide', 0.5);
   const sign = (k: number) => {
-    const masks = groups.map(group => masksOf(group, Float64Array.from(group.counts, (_, i) => (i === k ? 50 : 0)), 'ceil'));
+    const masks = groups.map(group =>
+      masksOf(
+        group,
+        Float64Array.from(group.counts, (_, i) => (i === k ? 50 : 0)),
+        'ceil',
+      ),
+    );
     return Math.sign(resourceLoss(budget, masks, 'soft').dExpected[0]);
   };
   expect(sign(2)).toBe(-1);
   expect(sign(15)).toBe(1);
-  const exact = { ...budget, fraction: share(budget, groups.map(group => group.size / 2)) };
-  const half = groups.map(group => masksOf(group, Float64Array.from(group.counts, n => (2 * n === group.size ? 0 : -800)), 'ceil'));
+  const exact = {
+    ...budget,
+    fraction: share(
+      budget,
+      groups.map(group => group.size / 2),
+    ),
+  };
+  const half = groups.map(group =>
+    masksOf(
+      group,
+      Float64Array.from(group.counts, n => (2 * n === group.size ? 0 : -800)),
+      'ceil',
+    ),
+  );
   expect(resourceLoss(exact, half, 'soft')).toMatchObject({ value: 0, dExpected: groups.map(() => 0) });
 });
 
@@ -88,12 +128,17 @@ describe('snap', () => {
     { network: 'wide', granularity: 3 },
     { network: 'narrow', granularity: 2 },
     { network: 'narrow', granularity: 4 },
-  ].flatMap(setting => rules.map(rule => ({ ...setting, rule, close: setting.granularity < (setting.network === 'wide' ? 3 : 2) })));
+  ].flatMap(setting =>
+    rules.map(rule => ({ ...setting, rule, close: setting.granularity < (setting.network === 'wide' ? 3 : 2) })),
+  );
 
   test.each(settings)('$network, steps of $granularity, $rule: from below, within half a point: $close', setting => {
     const { network, granularity, rule, close } = setting;
     const whole = caseOf(network, 1, granularity);
-    const lowest = share(whole.budget, whole.groups.map(group => group.counts[0]));
+    const lowest = share(
+      whole.budget,
+      whole.groups.map(group => group.counts[0]),
+    );
     for (const seed of seeds(12)) {
       const random = stream(seed, 'snap', network, granularity, rule);
       const drawn = caseOf(network, lowest + (0.95 - lowest) * random.uniform(), granularity);
@@ -101,13 +146,16 @@ describe('snap', () => {
       const { counts } = snap(budget, groups, peaked(drawn, random), rule);
       const reached = share(budget, counts);
       expect(reached, `seed ${seed}: over the budget`).toBeLessThanOrEqual(budget.fraction);
-      if (close) expect(reached, `seed ${seed}: budget ${budget.fraction}`).toBeGreaterThanOrEqual(budget.fraction - 0.005);
+      if (close)
+        expect(reached, `seed ${seed}: budget ${budget.fraction}`).toBeGreaterThanOrEqual(budget.fraction - 0.005);
       // Where the steps are coarser than that: none is left that fits.
       counts.forEach((count, g) => {
         const at = groups[g].counts.indexOf(count);
         expect(at, `seed ${seed}: group ${g} keeps ${count}`).toBeGreaterThanOrEqual(0);
         if (count === groups[g].size || reached >= budget.fraction - 0.005) return;
-        expect(share(budget, counts.with(g, groups[g].counts[at + 1])), `seed ${seed}`).toBeGreaterThan(budget.fraction);
+        expect(share(budget, counts.with(g, groups[g].counts[at + 1])), `seed ${seed}`).toBeGreaterThan(
+          budget.fraction,
+        );
       });
     }
   });
@@ -128,8 +176,13 @@ describe('snap', () => {
       // The counts of the tilt fit, and the next smaller tilt does not.
       const before = landed.u.map((logits, g) => masksOf(groups[g], logits, 'ceil').count);
       expect(share(budget, before)).toBeLessThanOrEqual(budget.fraction);
-      const less = landed.u.map((logits, g) =>
-        masksOf(groups[g], logits.map((x, k) => x + (1e-6 * groups[g].counts[k]) / groups[g].size), 'ceil').count,
+      const less = landed.u.map(
+        (logits, g) =>
+          masksOf(
+            groups[g],
+            logits.map((x, k) => x + (1e-6 * groups[g].counts[k]) / groups[g].size),
+            'ceil',
+          ).count,
       );
       expect(share(budget, less)).toBeGreaterThan(budget.fraction);
       landed.counts.forEach((count, g) => {

@@ -1,4 +1,4 @@
-import type { Dim, NodeView, Relations, Shape } from '../../graph/operator.ts';
+import type { AxisRef, Dim, NodeView, Relations, Shape } from '../../graph/operator.ts';
 
 interface Block {
   readonly inputs: readonly number[];
@@ -53,59 +53,60 @@ class Product {
   }
 }
 
+/** The input or the output of a node. */
+interface Side {
+  readonly shape: Shape;
+  ref(axis: number): AxisRef;
+}
+
 /**
  * Couple the axes of a Reshape or Flatten. Where a block of axes is split or merged, one axis of the block carries the
  * channels and the others keep their lengths; it is called after the walls of all other operators are known, so one
  * that is free carries, of several the largest, of equals the first.
  */
 export function coupleRegrouped(n: NodeView, r: Relations): void {
-  const from = n.shape(0);
-  const to = n.outputShape(0);
-  const wallAll = (reason: string) => {
-    for (const axis of from.keys()) r.wall(n.axis(0, axis), reason);
-    for (const axis of to.keys()) r.wall(n.outputAxis(0, axis), reason);
-  };
-  const blocks = matchBlocks(from, to);
-  if (!blocks) return wallAll(`${n.opType} '${n.name}' mixes axes`);
-  for (const { inputs, outputs } of blocks) {
-    const ins = inputs.filter(axis => from[axis] !== 1);
-    const outs = outputs.filter(axis => to[axis] !== 1);
-    if (ins.length <= 1 && outs.length <= 1) {
-      if (ins.length && outs.length) r.same(n.axis(0, ins[0]), n.outputAxis(0, outs[0]));
-      else if (inputs.length && outputs.length) r.same(n.axis(0, inputs[0]), n.outputAxis(0, outputs[0]));
-    } else if (outs.length === 1 && ins.every(axis => typeof from[axis] === 'number')) {
-      const carrier = carrierOf(ins, from, axis => r.walled(n.axis(0, axis)));
-      const digit = digitOf(ins, from, carrier);
-      for (const axis of ins)
-        if (axis !== carrier) r.wall(n.axis(0, axis), `${n.opType} '${n.name}' merges it with another axis`);
-      if (carrier === null)
-        r.wall(n.outputAxis(0, outs[0]), `${n.opType} '${n.name}' merges axes of which none is free`);
-      else r.map(n.outputAxis(0, outs[0]), n.axis(0, carrier), digit);
-    } else if (ins.length === 1 && outs.every(axis => typeof to[axis] === 'number')) {
-      const carrier = carrierOf(outs, to, axis => r.walled(n.outputAxis(0, axis)));
-      const digit = digitOf(outs, to, carrier);
-      for (const axis of outs)
-        if (axis !== carrier) r.wall(n.outputAxis(0, axis), `${n.opType} '${n.name}' splits it off another axis`);
-      if (carrier === null)
-        r.wall(n.axis(0, ins[0]), `${n.opType} '${n.name}' splits it into axes of which none is free`);
-      else r.map(n.axis(0, ins[0]), n.outputAxis(0, carrier), digit);
+  const from: Side = { shape: n.shape(0), ref: axis => n.axis(0, axis) };
+  const to: Side = { shape: n.outputShape(0), ref: axis => n.outputAxis(0, axis) };
+  const everything: Block = { inputs: [...from.shape.keys()], outputs: [...to.shape.keys()] };
+  const wall = (ref: AxisRef, why: string) => r.wall(ref, `${n.opType} '${n.name}' ${why}`);
+  const blocks = matchBlocks(from.shape, to.shape);
+  for (const { inputs, outputs } of blocks ?? [everything]) {
+    const ins = inputs.filter(axis => from.shape[axis] !== 1);
+    const outs = outputs.filter(axis => to.shape[axis] !== 1);
+    if (blocks && ins.length <= 1 && outs.length <= 1) {
+      const [a, b] = [ins[0] ?? inputs[0], outs[0] ?? outputs[0]];
+      if (a !== undefined && b !== undefined) r.same(from.ref(a), to.ref(b));
+    } else if (blocks && outs.length === 1 && isNumeric(ins, from)) {
+      carry(ins, from, to.ref(outs[0]), r, ref => wall(ref, 'merges it with another axis'));
+    } else if (blocks && ins.length === 1 && isNumeric(outs, to)) {
+      carry(outs, to, from.ref(ins[0]), r, ref => wall(ref, 'splits it off another axis'));
     } else {
-      for (const axis of inputs) r.wall(n.axis(0, axis), `${n.opType} '${n.name}' regroups it with other axes`);
-      for (const axis of outputs) r.wall(n.outputAxis(0, axis), `${n.opType} '${n.name}' regroups it with other axes`);
+      for (const axis of inputs) wall(from.ref(axis), 'regroups it with other axes');
+      for (const axis of outputs) wall(to.ref(axis), 'regroups it with other axes');
     }
   }
 }
 
-function carrierOf(axes: readonly number[], shape: Shape, walled: (axis: number) => boolean): number | null {
-  const free = axes.filter(axis => !walled(axis));
-  return free.length
-    ? free.reduce((best, axis) => ((shape[axis] as number) > (shape[best] as number) ? axis : best))
-    : null;
-}
+const isNumeric = (axes: readonly number[], { shape }: Side): boolean =>
+  axes.every(axis => typeof shape[axis] === 'number');
 
-/** The digit that belongs to one axis in the flat index over several, the first axis slowest. */
-function digitOf(axes: readonly number[], shape: Shape, carrier: number | null): (flat: number) => number {
-  if (carrier === null) return () => -1;
-  const faster = axes.slice(axes.indexOf(carrier) + 1).reduce((size, axis) => size * (shape[axis] as number), 1);
-  return flat => Math.floor(flat / faster) % (shape[carrier] as number);
+/** Let one of several axes that are one axis of the other side carry its channels. */
+function carry(
+  axes: readonly number[],
+  { shape, ref }: Side,
+  whole: AxisRef,
+  r: Relations,
+  wall: (ref: AxisRef) => void,
+) {
+  const length = (axis: number) => shape[axis] as number;
+  const free = axes.filter(axis => !r.walled(ref(axis)));
+  if (free.length === 0) {
+    for (const axis of [...axes.map(ref), whole]) wall(axis);
+    return;
+  }
+  const carrier = free.reduce((best, axis) => (length(axis) > length(best) ? axis : best));
+  for (const axis of axes) if (axis !== carrier) wall(ref(axis));
+  // Its digit in the flat index over all of them, the first axis slowest.
+  const faster = axes.slice(axes.indexOf(carrier) + 1).reduce((size, axis) => size * length(axis), 1);
+  r.map(whole, ref(carrier), flat => Math.floor(flat / faster) % length(carrier));
 }

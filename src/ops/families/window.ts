@@ -32,7 +32,13 @@ function poolingOf(n: NodeView) {
     1 -
     known(spatial[axis]) -
     padsBegin[axis];
-  return { ...window, rank: spatial.length, ceil, plain, end: ceil && !plain ? kernel.map((_, i) => exact(i)) : padsEnd };
+  return {
+    ...window,
+    rank: spatial.length,
+    ceil,
+    plain,
+    end: ceil && !plain ? kernel.map((_, i) => exact(i)) : padsEnd,
+  };
 }
 
 /** Max and average pooling: windows over the spatial axes of each channel. */

@@ -68,7 +68,11 @@ const odd: unknown[] = [
     ),
   ],
 ];
-const anything = fc.constantFrom(...odd, ...tensors, tensors, tensors.slice(0, 2)) as fc.Arbitrary<unknown>;
+const anything: fc.Arbitrary<unknown> = fc.oneof(
+  { weight: 2, arbitrary: fc.constantFrom(...odd) },
+  { weight: 4, arbitrary: fc.constantFrom(...tensors, tensors, tensors.slice(0, 2)) },
+  { weight: 3, arbitrary: fc.constantFrom<unknown>(0, 1, 2, -1, 0.5, true, [1, 1], [0, 1], [2, 3], [-1], null) },
+);
 
 const operators = (
   'add.Tensor add.Scalar mul.Tensor div.Tensor sub_.Tensor relu relu_ sigmoid gelu exp clamp softmax.int log_softmax.int ' +

@@ -1,0 +1,53 @@
+import { hasCheckpoint } from '../train/checkpoint.ts';
+import { isAbort, type Progress } from '../train/loop.ts';
+import type { Context } from './command.ts';
+import type { StartedRun } from './run-start.ts';
+import { prepareTraining, type TrainingRun } from './training-run.ts';
+
+/** A run that was stopped before its end. */
+export interface Stopped {
+  readonly stopped: true;
+  readonly step: number;
+  readonly steps: number;
+  readonly directory: string;
+  readonly resume: string;
+}
+
+/**
+ * Train and finish a run. Whatever happens, its memory and its folder are let go of; one that fails before its first
+ * checkpoint leaves nothing behind that would be in the way of the next try.
+ * @param finish what comes after the last step
+ */
+export async function completeRun<R>(
+  started: StartedRun,
+  context: Context,
+  finish: (run: TrainingRun, progress: Progress) => Promise<R>,
+): Promise<R | Stopped> {
+  const { directory, plan, config, notes } = started;
+  const { steps, batch } = plan.settings;
+  const stoppedAt = (step: number): Stopped => {
+    return {
+      stopped: true,
+      step,
+      steps,
+      directory: directory.path,
+      resume: `s2h ${config.verb} --resume ${directory.path}`,
+    };
+  };
+  let run: TrainingRun | undefined;
+  try {
+    run = await prepareTraining(plan, context);
+    context.say(`Run ${directory.path}: ${steps} steps of ${batch} images.`);
+    for (const note of notes) context.say(note);
+    const progress = await run.go(directory);
+    return progress.stopped ? stoppedAt(progress.step) : await finish(run, progress);
+  } catch (error) {
+    const saved = hasCheckpoint(directory.path);
+    if (saved && isAbort(error, context.signal)) return stoppedAt(steps);
+    if (!saved) directory.discard();
+    throw error;
+  } finally {
+    run?.free();
+    directory.release();
+  }
+}
