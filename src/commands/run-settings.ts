@@ -24,7 +24,7 @@ export interface Circumstances {
 /** Epochs when the user says nothing: MNIST needs no more than one. */
 const defaultEpochs = (dataName: string): number => (dataName === 'mnist' ? 1 : 10);
 
-/** The settings that the paper publishes (method.md, sections 6 and 11). */
+/** The settings that the paper publishes (docs/method.md, Fusion and 11). */
 const paper: Partial<RunSettings> = {
   count: 'mean',
   resource: 'soft',

@@ -192,7 +192,10 @@ function droppedNote({ dataset, settings }: TrainingPlan): string[] {
  */
 async function refuseChance(plan: TrainingPlan, directory: RunDirectory, context: Context): Promise<void> {
   const split = plan.dataset.validation.size ? 'validation' : 'test';
-  const { top1, images, classes } = await evaluateFile(directory.file('start.onnx'), batchesOf(plan, split, context.signal), { signal: context.signal });
+  const { top1, images, classes } = await evaluateFile(directory.file('start.onnx'), batchesOf(plan, split, context.signal), {
+    threads: plan.threads.threads,
+    signal: context.signal,
+  });
   const chance = 1 / classes;
   const limit = 1.5 * chance + 3 * Math.sqrt((chance * (1 - chance)) / images);
   context.onEvent({ type: 'evaluation', step: 0, split, dense: top1 });

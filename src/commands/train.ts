@@ -36,6 +36,7 @@ export interface TrainResult {
   readonly seconds: number;
   readonly seed: number;
   readonly threads: number;
+  readonly threadsWhy: string;
   readonly notes: readonly string[];
   readonly versions: Readonly<Record<string, string>>;
   readonly command: string;
@@ -102,6 +103,7 @@ export const command = defineCommand({
         seconds: progress.seconds,
         seed: plan.settings.seed,
         threads: run.threads,
+        threadsWhy: plan.threads.why,
         notes,
         versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
         command: config.command,

@@ -79,7 +79,7 @@ export class UnknownShape extends Error {}
 /** Channels of a grouped convolution: `equal` numbers of every group go, or groups as a `whole`. */
 export type Grouped = 'equal' | 'whole';
 
-/** Where operators state which channels go together (architecture.md, section 4). */
+/** Where operators state which channels go together (docs/architecture.md). */
 export interface Relations {
   /** How convolutions of several groups lose channels: the same ones of every group, or whole groups. */
   readonly grouped: Grouped;
@@ -132,7 +132,7 @@ export type Forward = (inputs: readonly (Tensor | null)[], mode: Mode) => Tensor
 export type Zero = 'zero' | 'absorbs' | 'constant' | 'mixes';
 
 /**
- * Everything the product knows about an operator (architecture.md, section 3). What is left out is refused, not guessed:
+ * Everything the product knows about an operator (docs/architecture.md). What is left out is refused, not guessed:
  * no `couple` is a wall, no `forward` an error before training; an operator without a record has an unknown cost.
  */
 export interface Operator {

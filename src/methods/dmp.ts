@@ -1,7 +1,7 @@
 import { type MethodFactory, phaseAt } from '../train/method.ts';
 
 /**
- * Differentiable mask pruning: the soft network alone, cut at the end (method.md, section 9). The control whose
+ * Differentiable mask pruning: the soft network alone, cut at the end (docs/method.md, Methods). The control whose
  * discretization gap S2HPruner closes: theta and u learn from L, u from R; nothing ever runs the hard network.
  */
 export const dmp: MethodFactory = ({ torch, network, objective, search: found, settings, steps, optimize }) => {

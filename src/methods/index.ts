@@ -14,7 +14,7 @@ const route = (
   coefficient: number,
 ): Routes => ({ weightsThroughHard, weightsThroughSoft, masksThroughSoft, coefficient });
 
-/** Named settings of the routes: the decoupling types of the authors' demo (method.md 5.3); t1 is the paper's. */
+/** Named settings of the routes: the decoupling types of the authors' demo (docs/method.md, Routes); t1 is the paper's. */
 export const routes = {
   t1: route('soft-hard', null, 'soft-hard', 1),
   t2: route('soft-hard', 'soft-hard', 'soft-hard', 0.5),

@@ -62,16 +62,17 @@ function int64(value: number | bigint): bigint {
   return value === Number.MIN_SAFE_INTEGER ? -(2n ** 63n) : BigInt(value);
 }
 
+/** Numbers are rounded to single precision here as the file would, so that a built model equals the one that is read. */
 function attributeFields(value: AttributeInput): Partial<AttributeProto> {
   if (typeof value === 'boolean') return { type: AttributeType.INT, i: value ? 1n : 0n };
   if (typeof value === 'string') return { type: AttributeType.STRING, s: encoder.encode(value) };
   if (value instanceof Float) {
     return typeof value.value === 'number'
-      ? { type: AttributeType.FLOAT, f: value.value }
-      : { type: AttributeType.FLOATS, floats: [...value.value] };
+      ? { type: AttributeType.FLOAT, f: Math.fround(value.value) }
+      : { type: AttributeType.FLOATS, floats: value.value.map(Math.fround) };
   }
   if (typeof value === 'number' || typeof value === 'bigint') {
-    return whole(value) ? { type: AttributeType.INT, i: int64(value) } : { type: AttributeType.FLOAT, f: value };
+    return whole(value) ? { type: AttributeType.INT, i: int64(value) } : { type: AttributeType.FLOAT, f: Math.fround(Number(value)) };
   }
   if (isGraph(value)) return { type: AttributeType.GRAPH, g: value };
   if (isTensor(value)) return { type: AttributeType.TENSOR, t: protoFromTensor(value) };
@@ -82,7 +83,7 @@ function attributeFields(value: AttributeInput): Partial<AttributeProto> {
   if (list.every(whole)) return { type: AttributeType.INTS, ints: list.map(int64) };
   if (list.every(isGraph)) return { type: AttributeType.GRAPHS, graphs: [...list] };
   if (list.every(isTensor)) return { type: AttributeType.TENSORS, tensors: list.map(protoFromTensor) };
-  return { type: AttributeType.FLOATS, floats: list.map(Number) };
+  return { type: AttributeType.FLOATS, floats: list.map(item => Math.fround(Number(item))) };
 }
 
 /** An attribute message. */

@@ -12,7 +12,7 @@ export interface Budget {
 }
 
 /**
- * Channel counts that a group may keep: multiples of `granularity`, and all of them (method.md 2.2).
+ * Channel counts that a group may keep: multiples of `granularity`, and all of them (docs/method.md, Masks).
  * The smallest is `granularity`, so a group is never emptied.
  */
 export function admissibleCounts(size: number, granularity: number): number[] {
@@ -78,7 +78,7 @@ const closeEnough = 0.005;
 
 /**
  * Raise counts one step at a time, always by the step that costs most and still fits, until none fits
- * (method.md 4.4): the budget is met from below. Where the steps are so coarse that more than half a point is left,
+ * (docs/method.md, Budget): the budget is met from below. Where the steps are so coarse that more than half a point is left,
  * one group at a time gives up steps for others that come closer.
  * @param counts a point within the budget
  */

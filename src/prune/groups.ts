@@ -61,7 +61,7 @@ export interface CouplingOptions {
   readonly grouped?: Grouped;
 }
 
-/** Find the coupled channels of a graph (architecture.md, section 4). Near-linear in the number of slices. */
+/** Find the coupled channels of a graph (docs/architecture.md). Near-linear in the number of slices. */
 export function coupleGraph(graph: Graph, { grouped = 'equal' }: CouplingOptions = {}): Coupling {
   const slices = new Slices(({ value, axis }) => {
     const dim = graph.types.get(value)?.shape?.[axis];

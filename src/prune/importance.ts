@@ -12,7 +12,7 @@ export interface ImportanceContext {
   readonly seed: number;
 }
 
-/** Mean over the group's weights of the L1 norm of a channel's filter (method.md 2.7; Li et al., ICLR 2017). */
+/** Mean over the group's weights of the L1 norm of a channel's filter (docs/method.md, Masks; Li et al., ICLR 2017). */
 const l1: Importance = (group, context) => {
   const scores = new Float64Array(group.size);
   const weights = group.members.filter(

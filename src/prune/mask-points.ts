@@ -13,7 +13,7 @@ export interface MaskPoint {
 }
 
 /**
- * Place the masks (architecture.md, section 5): on every path from a producer to a consumer that sums over the channel,
+ * Place the masks (docs/architecture.md): on every path from a producer to a consumer that sums over the channel,
  * directly after the last operator that does not keep zeros; where all keep them, at the producer's rows. With a mask
  * there, a factor of 0 is the cut, in training mode too.
  */

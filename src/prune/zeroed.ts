@@ -18,7 +18,7 @@ import { type KeptChannels, keptIndices } from './plan.ts';
 
 /**
  * The full-width model in which removed channels add nothing to anything that sums over them: what a cut file is equal
- * to (architecture.md, section 5). Where the summing node has a constant weight, its columns of these channels become
+ * to (docs/architecture.md). Where the summing node has a constant weight, its columns of these channels become
  * zero; elsewhere a product with a constant of zeros and ones goes in front of the node. Everything else, followers such
  * as depthwise convolutions included, stays as it is; so do the names of all values.
  */

@@ -75,7 +75,7 @@ export const certificateLimits = {
 } as const;
 
 /**
- * Prove that a cut file is right (architecture.md, section 8): first bit for bit that it is the cut that the plan
+ * Prove that a cut file is right (docs/architecture.md): first bit for bit that it is the cut that the plan
  * describes, then, in ONNX Runtime on one thread, that it computes what the full file computes when the consumers'
  * columns of removed channels are zero. It is judged with the graph as written; that the runtime's optimiser does not
  * change the answer of either file is checked on the first inputs, and said in `notes` where it does.

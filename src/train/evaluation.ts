@@ -14,7 +14,7 @@ export interface ViewScore {
   readonly predictions: Int32Array;
 }
 
-/** How far apart two views' softmax outputs are, mean over images (method.md 5.4). */
+/** How far apart two views' softmax outputs are, mean over images (docs/method.md, Routes). */
 export interface Gap {
   /** Jensen-Shannon divergence in nats: 0 to ln 2. */
   readonly js: number;

@@ -1,4 +1,4 @@
-/** How the three gradients of u become one direction (method.md 6). */
+/** How the three gradients of u become one direction (docs/method.md, Fusion). */
 export type Fusion = 'paper' | 'gnorm' | 'sum';
 
 export interface FusionInput {
@@ -34,7 +34,7 @@ const inverse = (norm: number): number => (norm > floor ? 1 / norm : 0);
 /**
  * One direction for u; norms are over all groups, so that the groups' relative sensitivities survive.
  * - `paper` (A4): gL/|gL| + gG/|gG|, rescaled to |gR|, plus 5 gR: the step dies out as the budget is met.
- * - `gnorm` (method.md 6.2): the same sum at norm 1, plus kappa min(1, |rho - tau| / relax) gR/|gR|.
+ * - `gnorm` (docs/method.md, Fusion): the same sum at norm 1, plus kappa min(1, |rho - tau| / relax) gR/|gR|.
  * - `sum`: gL + gG + gR.
  */
 export function fuse({ gL, gG, gR, distance }: FusionInput, { fusion, kappa, relax, gapWeight }: FusionSettings): Float64Array[] {
@@ -45,6 +45,6 @@ export function fuse({ gL, gG, gR, distance }: FusionInput, { fusion, kappa, rel
   return combine(unit, direction, gR, kappa * Math.min(1, distance / relax) * inverse(normOf(gR)));
 }
 
-/** Gradients divided by each group's number of member weights (method.md 13.3). */
+/** Gradients divided by each group's number of member weights (docs/method.md, Fusion). */
 export const perMember = (gradients: readonly Float64Array[], members: readonly number[]): Float64Array[] =>
   gradients.map((g, i) => g.map(x => x / Math.max(1, members[i])));

@@ -1,6 +1,6 @@
 import { admissibleCounts } from '../prune/budget.ts';
 
-/** How many channels a mask keeps: the paper's threshold at the mean, or the expectation rounded up (method.md 2.4). */
+/** How many channels a mask keeps: the paper's threshold at the mean, or the expectation rounded up (docs/method.md, Masks). */
 export type CountRule = 'mean' | 'ceil';
 
 /** The masks of one group for one value of u. Everything is by rank: entry 0 is kept longest. */
@@ -15,7 +15,7 @@ export interface Masks {
   readonly count: number;
 }
 
-/** The admissible counts of a group and what a vector u over them means (method.md 2.2 to 2.6). */
+/** The admissible counts of a group and what a vector u over them means (docs/method.md, Masks). */
 export interface MaskGroup {
   readonly size: number;
   readonly granularity: number;
@@ -28,7 +28,7 @@ export const maskGroup = (size: number, granularity: number): MaskGroup => {
   return { size, granularity: step, counts: admissibleCounts(size, step) };
 };
 
-/** u such that all channels are kept with probability 1 - d/C and the other counts share the rest (method.md 2.6). */
+/** u such that all channels are kept with probability 1 - d/C and the other counts share the rest (docs/method.md, Masks). */
 export function initialLogits({ size, granularity, counts }: MaskGroup, temperature = 1): Float64Array {
   const u = new Float64Array(counts.length);
   if (counts.length > 1) {
@@ -38,13 +38,13 @@ export function initialLogits({ size, granularity, counts }: MaskGroup, temperat
   return recentred(u);
 }
 
-/** u minus its mean: a constant added to u changes nothing (method.md 2.5). */
+/** u minus its mean: a constant added to u changes nothing (docs/method.md, Masks). */
 export function recentred(u: Float64Array): Float64Array {
   const mean = u.reduce((a, b) => a + b, 0) / u.length;
   return u.map(x => x - mean);
 }
 
-/** w, m's count, E and c of one group (method.md 2.3, 2.4). */
+/** w, m's count, E and c of one group (docs/method.md, Masks). */
 export function masksOf(group: MaskGroup, u: Float64Array, rule: CountRule, temperature = 1): Masks {
   const { counts, size, granularity } = group;
   const largest = u.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
@@ -68,7 +68,7 @@ export function masksOf(group: MaskGroup, u: Float64Array, rule: CountRule, temp
 }
 
 /**
- * The gradient for u, in closed form (method.md 2.5): with a_k the sum of dLoss/dw over block k, b = dLoss/dE and
+ * The gradient for u, in closed form (docs/method.md, Masks): with a_k the sum of dLoss/dw over block k, b = dLoss/dE and
  * q_k = a_1 + ... + a_k + b n_k, it is p_k / T (q_k - sum of p_j q_j).
  * @param dw dLoss/dw by rank: [C]
  */

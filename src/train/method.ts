@@ -29,7 +29,7 @@ export interface MethodContext {
 /** A direction of a Kullback-Leibler divergence between the soft and the hard outputs; null: no gradient on that route. */
 export type Direction = 'soft-hard' | 'hard-soft' | null;
 
-/** Where gradients of G go (method.md 5.2). L to weights and masks, and R to masks, are always on. */
+/** Where gradients of G go (docs/method.md, Routes). L to weights and masks, and R to masks, are always on. */
 export interface Routes {
   /** Route 3: to the weights through the hard network. */
   readonly weightsThroughHard: Direction;

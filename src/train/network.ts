@@ -2,10 +2,7 @@ import { buildGraph, type Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/engine.ts';
 import {
   attributesOf,
-  byteSize,
-  elementCount,
   floats,
-  gatherAxis,
   type OnnxModel,
   type OnnxTensor,
   withAttributes,
@@ -13,22 +10,19 @@ import {
 } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { buffersOf, parametersOf } from '../prune/cost.ts';
-import { cutModel } from '../prune/cut.ts';
 import { type Coupling, coupleGraph } from '../prune/groups.ts';
 import { type MaskPoint, maskPoints } from '../prune/mask-points.ts';
-import { type KeptChannels, keptIndices } from '../prune/plan.ts';
+import type { KeptChannels } from '../prune/plan.ts';
 import { freeBatch } from '../rewrite/batch.ts';
 import { logitsOf } from '../rewrite/logits.ts';
 import { unshare } from '../rewrite/unshare.ts';
 import type { Torch } from '../torch/index.ts';
 import { UserError } from '../util/errors.ts';
-import { compile, type Program } from './program.ts';
-
-/** Running statistics by buffer name. Each view has its own (method.md, section 7). */
-export type Statistics = ReadonlyMap<string, Tensor>;
+import { createHardView, type Statistics } from './hard-view.ts';
+import { compile } from './program.ts';
 
 /**
- * One set of parameters under several views (architecture.md, section 7): *dense* uses them as they are, *soft*
+ * One set of parameters under several views (docs/architecture.md): *dense* uses them as they are, *soft*
  * multiplies the mask at the mask points, *hard* runs the cut graph over gathered parameters.
  */
 export interface Network {
@@ -103,7 +97,7 @@ export function createNetwork(torch: Torch, original: OnnxModel): Network {
   for (const constant of full.constants) torch.keep(constant);
   const softBound = [...parameters, ...statistics.soft.values()];
   const vectors = maskVectors(torch, coupling, points);
-  const hard = hardView(torch, coupling, outputs, bound, names.length, softBound, statistics);
+  const hard = createHardView(torch, coupling, outputs, bound, names.length, softBound, statistics);
   const layout = (images: Tensor) => torch.channelsLast(images);
 
   return {
@@ -180,131 +174,4 @@ function maskVectors(torch: Torch, coupling: Coupling, points: readonly MaskPoin
     const made = new Map([...distinct].map(([key, make]) => [key, make(mask)]));
     return keys.map(key => made.get(key)!);
   };
-}
-
-/** The cut graph over gathered parameters; a part is rebuilt only when its kept set changes. */
-function hardView(
-  torch: Torch,
-  coupling: Coupling,
-  outputs: readonly string[],
-  bound: readonly string[],
-  trainable: number,
-  full: readonly Tensor[],
-  statistics: Network['statistics'],
-) {
-  const select = torch.op('index_select');
-  const copy = torch.op('index_copy_');
-  const everything = coupling.groups.map(group => Array.from({ length: group.size }, (_, i) => i));
-  const met = new Uint8Array(coupling.channels);
-  let kept: KeptChannels = everything;
-  let program: Program | null = null;
-  let gathers: (readonly { axis: number; index: Tensor; channels: Int32Array }[])[] = [];
-  let compact: Tensor[] = [];
-  const bufferNames = bound.slice(trainable);
-  const given = new Set(bound);
-  /** What is bound is gathered here at every run: of that the cut graph needs the shapes only. */
-  const shorten: typeof gatherAxis = (tensor, axis, indices) =>
-    (given.has(tensor.name) ? shapesOnly : gatherAxis)(tensor, axis, indices);
-
-  /** Let go of the compact view, its statistics copied back. */
-  const flush = () => {
-    if (!program) return;
-    torch.noGrad(() =>
-      torch.scope(() => {
-        bufferNames.forEach((name, i) => {
-          const target = statistics.hard.get(name)!;
-          const [gather] = gathers[trainable + i];
-          if (gather) copy(target, gather.axis, gather.index, compact[i]);
-          else torch.op('copy_')(target, compact[i]);
-        });
-      }),
-    );
-  };
-  const drop = () => {
-    torch.free(...gathers.flat().map(({ index }) => index), ...compact, ...(program?.constants ?? []));
-    gathers = [];
-    compact = [];
-    program = null;
-  };
-  const build = () => {
-    const indices = keptIndices(coupling, kept);
-    const cut = buildGraph(cutModel(coupling, kept, shorten), coupling.graph.operators);
-    gathers = bound.map(name => {
-      const dims = coupling.graph.tensors.get(name)!.dims;
-      return dims.flatMap((_, axis) => {
-        const left = indices({ value: name, axis });
-        if (!left) return [];
-        const index = torch.keep(torch.tensor(BigInt64Array.from(left, BigInt), [left.length]));
-        return [{ axis, index, channels: coupling.channelsOf({ value: name, axis })! }];
-      });
-    });
-    meetChannels();
-    compact = torch.noGrad(() => bufferNames.map((name, i) => torch.keep(gathered(statistics.hard.get(name)!, trainable + i, true))));
-    program = compile(cut, torch, outputs, bound);
-    for (const constant of program.constants) torch.keep(constant);
-  };
-  const gathered = (tensor: Tensor, which: number, own = false): Tensor => {
-    const steps = gathers[which];
-    if (steps.length === 0) return own ? torch.op('clone')(tensor) : tensor;
-    return steps.reduce((shorter, { axis, index }) => select(shorter, axis, index), tensor);
-  };
-  /** What the hard view meets for the first time, a channel or all that is no channel, takes the soft view's statistics. */
-  const meetChannels = () => {
-    const first = coupling.channels > 0 && !met.includes(1);
-    const fresh = new Uint8Array(coupling.channels);
-    kept.forEach((channels, group) => {
-      for (const channel of channels) {
-        const number = coupling.offsets[group] + channel;
-        if (!met[number]) fresh[number] = met[number] = 1;
-      }
-    });
-    if (!fresh.includes(1)) return;
-    for (const name of bufferNames) {
-      const channels = coupling.channelsOf({ value: name, axis: 0 });
-      const takes = (i: number) => (channels && channels[i] >= 0 ? fresh[channels[i]] === 1 : first);
-      const target = statistics.hard.get(name)!;
-      const values = torch.values(target);
-      const soft = torch.values(statistics.soft.get(name)!);
-      const taken = values.map((value, i) => (takes(i) ? soft[i] : value));
-      torch.noGrad(() => torch.write(target, taken));
-    }
-  };
-
-  return {
-    met,
-    kept: () => kept,
-    flush,
-    setKept(next: KeptChannels) {
-      if (program && next.every((channels, g) => channels.length === kept[g].length && channels.every((c, i) => c === kept[g][i]))) return;
-      flush();
-      drop();
-      kept = next;
-    },
-    reload: drop,
-    forget() {
-      met.fill(0);
-      drop();
-    },
-    prepare() {
-      if (!program) build();
-    },
-    run(images: Tensor, training: boolean): Tensor[] {
-      if (!program) build();
-      const tensors = bound.map((_, i) => (i < trainable ? gathered(full[i], i) : compact[i - trainable]));
-      return program!.run([images], tensors, { training });
-    },
-  };
-}
-
-/** A shortened constant without its content. */
-const shapesOnly: typeof gatherAxis = (tensor, axis, indices) => {
-  const dims = tensor.dims.with(axis, indices.length);
-  const size = elementCount({ ...tensor, dims }) * (byteSize(tensor.dataType) ?? 0);
-  return { ...tensor, dims, data: { storage: 'raw', bytes: new Uint8Array(blank(size), 0, size) } };
-};
-
-let zeros = new ArrayBuffer(0);
-function blank(bytes: number): ArrayBuffer {
-  if (zeros.byteLength < bytes) zeros = new ArrayBuffer(bytes);
-  return zeros;
 }

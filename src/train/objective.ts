@@ -9,7 +9,7 @@ export interface Target {
   readonly teacher: readonly Tensor[] | null;
 }
 
-/** What a network is trained for. No method knows the task (architecture.md, section 7). */
+/** What a network is trained for. No method knows the task (docs/architecture.md). */
 export interface Objective {
   readonly name: string;
   /** L, a scalar. */
@@ -22,7 +22,7 @@ export interface Objective {
   readonly needsTeacher: boolean;
 }
 
-/** Cross entropy with labels; KL divergence of the softmax outputs at temperature 1, batch mean (method.md 5.1). */
+/** Cross entropy with labels; KL divergence of the softmax outputs at temperature 1, batch mean (docs/method.md, Routes). */
 export function classification(torch: Torch): Objective {
   const crossEntropy = torch.op('cross_entropy_loss');
   return {

@@ -13,7 +13,7 @@ export interface ResourceLoss {
   readonly dExpected: readonly number[];
 }
 
-/** The resource loss (method.md 4.2): two-sided, quadratic in the distance of the cost from the budget. */
+/** The resource loss (docs/method.md, Budget): two-sided, quadratic in the distance of the cost from the budget. */
 export function resourceLoss(budget: Budget, masks: readonly Masks[], rule: ResourceRule): ResourceLoss {
   const counts = masks.map(mask => (rule === 'hard' ? mask.count : mask.expected));
   const ratio = budget.cost.at(counts) / budget.cost.full;
@@ -23,7 +23,7 @@ export function resourceLoss(budget: Budget, masks: readonly Masks[], rule: Reso
 }
 
 /**
- * Land on the budget from below when u is frozen (method.md 4.4): the smallest uniform tilt u -= lambda n / C that meets
+ * Land on the budget from below when u is frozen (docs/method.md, Budget): the smallest uniform tilt u -= lambda n / C that meets
  * it, then counts raised where they still fit.
  * @returns tilted u, and the counts to keep
  */

@@ -6,7 +6,7 @@ import { type Fusion, fuse, perMember } from './fusion.ts';
 import { type CountRule, initialLogits, type MaskGroup, type Masks, maskGroup, masksOf, pullback, recentred } from './mask.ts';
 import { type ResourceRule, resourceLoss, snap } from './resource.ts';
 
-/** The order in which channels go: by L1 importance, as they stand, or at random (method.md 2.7). */
+/** The order in which channels go: by L1 importance, as they stand, or at random (docs/method.md, Masks). */
 export type ChannelOrder = 'l1' | 'natural' | 'random';
 
 export interface SearchSettings {

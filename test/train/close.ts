@@ -14,7 +14,7 @@ export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): n
   return largest;
 }
 
-/** |a - b| <= tolerance * max(norm of b, 1e-3), element by element: how implementations are compared (method.md, 14). */
+/** |a - b| <= tolerance * max(norm of b, 1e-3), element by element: how implementations are compared (docs/method.md, Masks). */
 export function expectClose(a: ArrayLike<number>, b: ArrayLike<number>, what: string, tolerance = 1e-4): void {
   expect(largestDifference(a, b), what).toBeLessThanOrEqual(tolerance * Math.max(normOf(b), 1e-3));
 }

@@ -1,0 +1,361 @@
+import { describe, expect, test } from 'vitest';
+import {
+  attributesOf,
+  changeNode,
+  DataType,
+  ints,
+  type OnnxModel,
+  shapeOf,
+  tensorOf,
+  withName,
+} from '../../src/onnx/index.ts';
+import { operators } from '../../src/ops/index.ts';
+import { cutModel } from '../../src/prune/cut.ts';
+import type { CouplingOptions } from '../../src/prune/groups.ts';
+import type { KeptChannels } from '../../src/prune/plan.ts';
+import { zeroConsumers } from '../../src/prune/zeroed.ts';
+import { unshare } from '../../src/rewrite/unshare.ts';
+import { stream } from '../../src/util/random.ts';
+import { couplingOf, everything, type Net, netOf, outputsOf, randomPlan, sizes } from './nets.ts';
+
+/** Cut a net by a plan and see that its outputs are exactly those of the full net with its consumers zeroed. */
+async function exactCut(model: OnnxModel, kept: KeptChannels, options?: CouplingOptions): Promise<OnnxModel> {
+  const coupling = couplingOf(model, options);
+  expect(coupling.groups.map(({ size }) => size).every((size, g) => kept[g].every(c => c < size))).toBe(true);
+  const cut = cutModel(coupling, kept);
+  expect(await outputsOf(cut)).toEqual(await outputsOf(zeroConsumers(coupling, kept)));
+  return cut;
+}
+
+const initializer = (model: OnnxModel, name: string) => model.graph.initializers.find(tensor => tensor.name === name)!;
+const dims = (model: OnnxModel, name: string) => initializer(model, name).dims;
+const node = (model: OnnxModel, name: string) => model.graph.nodes.find(candidate => candidate.name === name)!;
+const codeOf = (run: () => unknown): string => {
+  try {
+    run();
+  } catch (error) {
+    return `${(error as { code?: string }).code} ${(error as Error).message}`;
+  }
+  return 'no error';
+};
+
+/** Two convolutions with `between` in the middle: group `a.weight` of 8 channels. */
+const around = (between: (g: Net, a: string) => string, channels = 8, options: Parameters<typeof netOf>[1] = {}) =>
+  netOf((g, x) => g.conv(between(g, g.conv(x, 3, 8, { name: 'a' })), channels, 4, { name: 'b' }), options);
+
+describe('cut files equal the zeroed full ones', () => {
+  const sixOf8 = [[0, 1, 2, 4, 6, 7]];
+  const forms: [string, OnnxModel, KeptChannels][] = [
+    ['a chain', around((g, a) => g.op('Relu', [g.norm(a, 8)])), sixOf8],
+    ['a one-channel map on the left (B01)', around((g, a) => g.op('Mul', [g.conv('X', 3, 1, { name: 'm' }), a])), sixOf8],
+    ['a one-channel map on the right (B01)', around((g, a) => g.op('Add', [a, g.conv('X', 3, 1, { name: 'm' })])), sixOf8],
+    ...[2, -1].map((axis): [string, OnnxModel, KeptChannels] => [
+      `channels joined along axis ${axis} (B02)`,
+      around((g, a) => g.op('Relu', [g.norm(g.op('Concat', [a, g.conv('X', 3, 8)], { axis }), 8)])),
+      sixOf8,
+    ]),
+    ['squeeze and excitation', around((g, a) => {
+      const squeezed = g.op('GlobalAveragePool', [a]);
+      return g.op('Mul', [a, g.op('Relu', [g.conv(squeezed, 8, 8, { name: 'e', kernel: 1 })])]);
+    }), sixOf8],
+    ['weights in Constant nodes', around((g, a) => g.op('Relu', [g.norm(a, 8)]), 8, { weightsInNodes: true }), sixOf8],
+    ['a depthwise convolution with multiplier 2', around((g, a) => g.conv(a, 8, 16, { name: 'd', group: 8 }), 16), sixOf8],
+    ['a padded shortcut', netOf((g, x) => {
+      const a = g.conv(x, 3, 4, { name: 'a' });
+      const padded = g.op('Pad', [a, g.ints('pads', 0, 2, 0, 0, 0, 2, 0, 0)]);
+      return g.conv(g.op('Relu', [g.op('Add', [padded, g.conv(a, 4, 8, { name: 'b' })])]), 8, 5, { name: 'c' });
+    }), [[1, 2], [0, 3]]],
+    ['an axis that is picked twice', around((g, a) => g.op('Gather', [a, g.ints('i', 7, -8, 3, 3, 5, 0)], { axis: 1 }), 6), [[0, 2], [0], [1]].slice(0, 2)],
+  ];
+  test.each(forms)('%s', async (_, model, plan) => {
+    const { groups } = couplingOf(model);
+    const kept = groups.map(({ size }, g) => (plan[g] ?? [0]).filter(c => c < size));
+    await exactCut(model, kept);
+  });
+
+  test('grouped convolutions, the same channels of every group', async () => {
+    const model = around((g, a) => g.conv(a, 8, 12, { name: 'm', group: 4 }), 12);
+    const cut = await exactCut(model, [[1], [0, 2]]);
+    expect(dims(cut, 'm.weight')).toEqual([8, 1, 3, 3]);
+    expect(attributesOf(node(cut, 'm')).get('group')).toBe(4);
+  });
+
+  test('grouped convolutions, whole groups', async () => {
+    const model = around((g, a) => g.conv(a, 8, 12, { name: 'm', group: 4 }), 12);
+    const cut = await exactCut(model, [[0, 2, 3]], { grouped: 'whole' });
+    expect(dims(cut, 'm.weight')).toEqual([9, 2, 3, 3]);
+    expect(attributesOf(node(cut, 'm')).get('group')).toBe(3);
+  });
+});
+
+describe('Slice', () => {
+  const mirrored = (g: Net, a: string) =>
+    g.op('Slice', [a, g.ints('s', -1), g.ints('e', Number.MIN_SAFE_INTEGER), g.ints('x', 1), g.ints('t', -1)], {}, 'sl');
+
+  test('a mirror still reaches the first channel (B03)', async () => {
+    const cut = await exactCut(around(mirrored), [[0, 1, 5]]);
+    expect(ints(initializer(cut, 's'))).toEqual([2]);
+    expect(ints(initializer(cut, 'e'))[0]).toBeLessThan(-3);
+    expect(ints(initializer(cut, 't'))).toEqual([-1]);
+  });
+
+  test('int32 numbers stay int32, in initializers and in nodes', async () => {
+    const int32 = (...values: number[]) => tensorOf('', Int32Array.from(values), [values.length]);
+    const numbers = { s: int32(-1), e: int32(-(2 ** 31)), x: int32(-3), t: int32(-1) };
+    const initial = (g: Net, a: string) =>
+      g.op('Slice', [a, ...Object.entries(numbers).map(([name, tensor]) => g.tensor(withName(tensor, name)))]);
+    const nodes = (g: Net, a: string) =>
+      g.op('Slice', [a, ...Object.entries(numbers).map(([name, value]) => g.op('Constant', [], { value }, name))]);
+    for (const form of [initial, nodes]) {
+      const cut = await exactCut(around(form), [[0, 1, 5]]);
+      const changed = cut.graph.initializers.filter(({ name }) => /^[se](_cut)?$/.test(name));
+      expect(changed.map(({ dataType }) => dataType)).toEqual([DataType.INT32, DataType.INT32]);
+    }
+  });
+
+  test('every second channel, unevenly cut, becomes a Gather (B03)', async () => {
+    const every = (g: Net, a: string) =>
+      g.op('Slice', [a, g.ints('s', -1), g.ints('e', -100), g.ints('x', 1), g.ints('t', -2)], {}, 'sl');
+    // Read: 7, 5, 3, 1 (group 1 in ascending order: 1, 3, 5, 7); unread: 0, 2, 4, 6.
+    const cut = await exactCut(around(every, 4), [
+      [0, 1],
+      [0, 2, 3],
+    ]);
+    expect(node(cut, 'sl').opType).toBe('Gather');
+    for (const name of ['s', 'e', 'x', 't']) expect(initializer(cut, name)).toBeUndefined();
+  });
+
+  test('with another axis sliced too, the Gather goes in front', async () => {
+    const both = (g: Net, a: string) =>
+      g.op('Slice', [a, g.ints('s', 0, 1), g.ints('e', 8, 7), g.ints('x', 1, 3), g.ints('t', 2, 3)], {}, 'sl');
+    const cut = await exactCut(around(both, 4), [
+      [0, 1, 3],
+      [0, 3],
+    ]);
+    expect(cut.graph.nodes.map(({ opType }) => opType)).toEqual(['Conv', 'Gather', 'Slice', 'Conv']);
+  });
+
+  test('attributes of opset 9 are written anew', async () => {
+    const model = around((g, a) => g.op('Slice', [a], { starts: [2], ends: [100], axes: [1] }, 'sl'), 6, { opset: 9 });
+    expect(sizes(couplingOf(model))).toEqual({ 'a.weight': 2, 'a.weight#2': 6 });
+    const cut = await exactCut(model, [[1], [0, 2, 5]]);
+    expect(attributesOf(node(cut, 'sl')).get('starts')).toEqual([1]);
+    expect(attributesOf(node(cut, 'sl')).get('ends')).toEqual([4]);
+  });
+});
+
+describe('what else follows', () => {
+  test('IR version 3: declared shapes of initializers that are inputs too', async () => {
+    const model = around((g, a) => g.op('Relu', [a]), 8, { irVersion: 3, opset: 9 });
+    const cut = await exactCut(model, [[0, 3, 4]]);
+    const shapes = Object.fromEntries(cut.graph.inputs.map(info => [info.name, shapeOf(info)]));
+    expect(shapes).toMatchObject({ 'a.weight': [3, 3, 3, 3], 'a.bias': [3], 'b.weight': [4, 3, 3, 3] });
+    for (const { name, dims: found } of cut.graph.initializers) expect(shapes[name]).toEqual([...found]);
+  });
+
+  test('value_info', () => {
+    const model = around((g, a) => g.value(g.op('Relu', [a], {}, 'r'), [1, 8, 8, 8]));
+    const cut = cutModel(couplingOf(model), [[2, 3]]);
+    expect(cut.graph.valueInfo.map(shapeOf)).toEqual([[1, 2, 8, 8]]);
+  });
+
+  test('a bias that a Constant node has as value_floats', async () => {
+    const model = netOf(
+      (g, x) => {
+        const b = g.op('Constant', [], { value_floats: [1, -1, 0.5, 2, 3, -2] }, 'c');
+        return g.linear(g.op('Relu', [g.op('Add', [g.op('MatMul', [x, g.weight('w', [5, 6])]), b])]), 6, 4, 'head');
+      },
+      { shape: ['N', 5] },
+    );
+    const cut = await exactCut(model, [[1, 2, 5]]);
+    expect(attributesOf(node(cut, 'c')).get('value_floats')).toEqual([-1, 0.5, -2]);
+  });
+
+  test('a weight that ConstantOfShape fills', async () => {
+    const model = netOf((g, x) => {
+      const w = g.op('ConstantOfShape', [g.ints('shape', 6, 3, 1, 1)], { value: tensorOf('', Float32Array.of(1), [1]) }, 'w');
+      return g.conv(g.op('Conv', [x, w]), 6, 4, { name: 'b' });
+    });
+    const cut = await exactCut(model, [[1, 2]]);
+    expect(ints(initializer(cut, 'shape'))).toEqual([2, 3, 1, 1]);
+  });
+
+  test('nothing that a cut does not touch is copied', () => {
+    const model = netOf((g, x) => {
+      const first = g.conv(g.op('Relu', [g.conv(x, 3, 5, { name: 'a' })]), 5, 6, { name: 'b' });
+      return g.conv(first, 6, 2, { name: 'c' });
+    });
+    const coupling = couplingOf(model);
+    const cut = cutModel(coupling, [[0, 1, 2, 3, 4], [0, 4]]);
+    expect(initializer(cut, 'a.weight')).toBe(initializer(model, 'a.weight'));
+    expect(initializer(cut, 'c.bias')).toBe(initializer(model, 'c.bias'));
+    expect(cut.graph.nodes[0]).toBe(model.graph.nodes[0]);
+  });
+
+  test('new constants take no name that is there', async () => {
+    const model = around((g, a) => {
+      const target = g.ints('t', 0, 8, 64);
+      g.weight('t_cut', [1]);
+      const parts = [0, 1].map(() => g.op('Reshape', [a, target]));
+      return g.op('Reshape', [g.op('Add', [...parts, ]), g.ints('u', 1, 8, 8, 8)]);
+    });
+    const cut = await exactCut(model, [[1, 2, 5]]);
+    expect(new Set(cut.graph.initializers.map(({ name }) => name)).size).toBe(cut.graph.initializers.length);
+    expect(initializer(cut, 't_cut').dims).toEqual([1]);
+  });
+});
+
+describe('shape arithmetic', () => {
+  const dynamic = { shape: ['N', 3, 8, 8] as const };
+  /** One length of a value. */
+  const lengthOf = (g: Net, value: string, axis: number) =>
+    g.op('Gather', [g.op('Shape', [value]), g.ints(g.unique('axis'), axis)]);
+
+  test('a literal channel count in a target is written anew', async () => {
+    const model = around(
+      (g, a) => {
+        const target = g.op('Concat', [lengthOf(g, a, 0), g.ints('rest', 8, 64)], { axis: 0 });
+        const flat = g.op('Reshape', [a, target]);
+        return g.op('Reshape', [flat, g.op('Concat', [lengthOf(g, flat, 0), g.ints('back', 8, 8, 8)], { axis: 0 })]);
+      },
+      8,
+      dynamic,
+    );
+    await exactCut(model, [[0, 5, 6]]);
+  });
+
+  test('a channel count that is read off a shape follows by itself or is written anew', async () => {
+    const model = around(
+      (g, a) => {
+        const parts = [lengthOf(g, a, 0), lengthOf(g, a, 1), g.ints('rest', -1)];
+        const flat = g.op('Reshape', [a, g.op('Concat', parts, { axis: 0 })]);
+        return g.op('Reshape', [flat, g.op('Shape', [a])]);
+      },
+      8,
+      dynamic,
+    );
+    await exactCut(model, [[0, 5, 6]]);
+  });
+
+  test.each(['N', 1])('a width that is computed with stays what it was (batch %s)', async batch => {
+    const model = around(
+      (g, a) => {
+        const width = g.op('Cast', [lengthOf(g, a, 1)], { to: DataType.FLOAT });
+        return g.op('Mul', [a, g.op('Div', [g.initializer('one', Float32Array.of(1), []), width])]);
+      },
+      8,
+      { shape: [batch, 3, 8, 8] },
+    );
+    const cut = await exactCut(model, [[0, 5, 6, 7]]);
+    // An eighth, though four channels are left.
+    expect(cut.graph.nodes.map(({ opType }) => opType)).toEqual(['Conv', 'Mul', 'Conv']);
+    expect(cut.graph.initializers.some(({ name }) => name.endsWith('_before'))).toBe(true);
+  });
+
+  test('a width that another tensor is shaped by stays what it was', async () => {
+    const model = netOf((g, x) => {
+      const a = g.conv(x, 3, 8, { name: 'a' });
+      const other = g.op('Flatten', [g.conv(x, 3, 8, { name: 'o' })]);
+      const shaped = g.op('Reshape', [other, g.op('Concat', [lengthOf(g, a, 1), g.ints('r', 64)], { axis: 0 })]);
+      return [g.conv(a, 8, 4, { name: 'b' }), shaped];
+    });
+    expect(sizes(couplingOf(model))).toEqual({ 'a.weight': 8 });
+    await exactCut(model, [[0, 5, 6]]);
+  });
+
+  test('an output that is a width is refused', () => {
+    const model = netOf((g, x) => {
+      const a = g.conv(x, 3, 8, { name: 'a' });
+      return [g.conv(a, 8, 4, { name: 'b' }), g.op('Shape', [a], {}, 'shape')];
+    });
+    expect(codeOf(() => cutModel(couplingOf(model), [[0, 1]]))).toMatch(/^E_CUT The output 'shape' depends on a length/);
+  });
+});
+
+describe('plans', () => {
+  test('everything kept is the same model', () => {
+    const model = around((g, a) => g.op('Relu', [a]));
+    const coupling = couplingOf(model);
+    expect(cutModel(coupling, everything(coupling))).toBe(model);
+  });
+
+  test('two cuts one after the other are one cut by the composed plan', () => {
+    const model = netOf((g, x) => {
+      const a = g.op('Relu', [g.norm(g.conv(x, 3, 8, { name: 'a' }), 8)]);
+      const parts = g.op('Concat', [a, g.conv(a, 8, 6, { name: 'b' })], { axis: 1 });
+      return g.linear(g.op('Reshape', [parts, g.ints('t', 1, 896)]), 896, 5, 'head');
+    });
+    const random = stream(4, 'twice');
+    for (let i = 0; i < 10; i++) {
+      const coupling = couplingOf(model);
+      const first = coupling.groups.map(({ size }) => [...random.permutation(size)].slice(0, 4).sort((a, b) => a - b));
+      const once = couplingOf(cutModel(coupling, first));
+      const second = randomPlan(once, random);
+      const composed = second.map((channels, g) => channels.map(c => first[g][c]));
+      const [twice, direct] = [cutModel(once, second), cutModel(coupling, composed)];
+      expect(twice.graph.initializers.map(t => [t.name, t.dims, t.data])).toEqual(
+        direct.graph.initializers.map(t => [t.name, t.dims, t.data]),
+      );
+      expect(twice.graph.nodes).toEqual(direct.graph.nodes);
+    }
+  });
+
+  test('other names change nothing but names', () => {
+    const model = around((g, a) => g.op('Slice', [a, g.ints('s', 1), g.ints('e', 7), g.ints('x', 1)]), 6);
+    const rename = (name: string) => (name ? `net/${name}:0` : name);
+    const renamed: OnnxModel = {
+      ...model,
+      graph: {
+        ...model.graph,
+        nodes: model.graph.nodes.map(n =>
+          changeNode(n, { input: n.input.map(rename), output: n.output.map(rename), name: rename(n.name) }),
+        ),
+        initializers: model.graph.initializers.map(tensor => withName(tensor, rename(tensor.name))),
+        inputs: model.graph.inputs.map(info => ({ ...info, name: rename(info.name) })),
+        outputs: model.graph.outputs.map(info => ({ ...info, name: rename(info.name) })),
+      },
+    };
+    const [before, after] = [couplingOf(model), couplingOf(renamed)];
+    expect(after.groups.map(({ name }) => name)).toEqual(
+      before.groups.map(({ root: { value }, name }) => `${rename(value)}${name.slice(value.length)}`),
+    );
+    const plan = randomPlan(before, stream(2, 'plan'));
+    const [a, b] = [cutModel(before, plan), cutModel(after, plan)];
+    expect(b.graph.initializers.map(({ data }) => data)).toEqual(a.graph.initializers.map(({ data }) => data));
+  });
+
+  test('a node that cannot follow is named', () => {
+    // One Gather can stand in front of a node, not two.
+    const model = netOf((g, x) => {
+      const a = g.op('Transpose', [g.conv(x, 3, 8, { name: 'a' })], { perm: [0, 1, 2, 3] });
+      const maps = g.op('MatMul', [g.op('Reshape', [a, g.ints('t', 1, 8, 64)]), g.weight('w', [64, 8])]);
+      const numbers = ['s', 'e', 'x', 't2'].map((name, i) => g.ints(name, ...[[0, 0], [8, 8], [1, 2], [2, 2]][i]));
+      const every = g.op('Slice', [maps, ...numbers], {}, 'both');
+      return g.op('ReduceSum', [every, g.ints('all', 1, 2)], { keepdims: 0 });
+    });
+    const coupling = couplingOf(model);
+    const kept = coupling.groups.map(({ size }) => (size === 4 ? [0, 1, 3] : [0]));
+    expect(codeOf(() => cutModel(coupling, kept))).toMatch(/no error|^E_CUT Slice 'both' cannot follow this cut/);
+  });
+});
+
+test('shared shape vectors are copied before each user gets its own', async () => {
+  const model = netOf((g, x) => {
+    const target = g.ints('S', 1, 8, 64);
+    const rows = (name: string) => g.op('Reshape', [g.conv(x, 3, 8, { name }), target]);
+    const back = (value: string, name: string) =>
+      g.conv(g.op('Reshape', [value, g.ints(`${name}.shape`, 1, 8, 8, 8)]), 8, 4, { name });
+    return [back(rows('a'), 'c'), back(rows('b'), 'd')];
+  });
+  for (const form of [model, unshare(model, operators)]) {
+    const cut = await exactCut(form, [
+      [0, 1, 2, 3, 4],
+      [0, 1, 2, 3, 4, 5, 7],
+    ]);
+    const targets = cut.graph.initializers.filter(({ name }) => name.startsWith('S')).map(ints);
+    expect(targets.sort()).toEqual([
+      [1, 5, 64],
+      [1, 7, 64],
+    ]);
+  }
+});
