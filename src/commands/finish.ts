@@ -43,7 +43,10 @@ export async function finishPruning(
     seed: plan.settings.seed,
   });
   const accuracy = await measureAccuracy(plan, run, directory, context);
-  const latency = await measureLatency([directory.file('start.onnx'), directory.file('pruned.onnx')], { seconds: 0.5, signal: context.signal });
+  const latency = await measureLatency([directory.file('start.onnx'), directory.file('pruned.onnx')], {
+    seconds: 0.5,
+    signal: context.signal,
+  });
   const counts = kept.map(channels => channels.length);
   const cost = (resource: 'macs' | 'params' | 'size'): CostChange => {
     const { full, at } = costOf(coupling, resource);
@@ -67,7 +70,9 @@ export async function finishPruning(
     latency: latency.rows
       .filter(row => row.path === directory.file('pruned.onnx'))
       .map(row => {
-        const before = latency.rows.find(other => other.path !== row.path && other.batch === row.batch && other.threads === row.threads);
+        const before = latency.rows.find(
+          other => other.path !== row.path && other.batch === row.batch && other.threads === row.threads,
+        );
         return {
           batch: row.batch,
           threads: row.threads,
@@ -95,10 +100,14 @@ export async function finishPruning(
 /** @throws UserError E_CERTIFICATE when the pruned file of a run is not equal to what was trained */
 export function refuseUnproven({ certificate, directory }: PruneResult): void {
   if (certificate.passed) return;
-  throw new UserError('E_CERTIFICATE', `The pruned file does not compute what was trained: ${certificate.failure ?? 'outputs differ'}.`, {
-    where: `${directory}/pruned.onnx`,
-    fix: `Do not use it; ${directory}/result.json has the figures. This is a bug worth reporting, with ${directory}/plan.json.`,
-  });
+  throw new UserError(
+    'E_CERTIFICATE',
+    `The pruned file does not compute what was trained: ${certificate.failure ?? 'outputs differ'}.`,
+    {
+      where: `${directory}/pruned.onnx`,
+      fix: `Do not use it; ${directory}/result.json has the figures. This is a bug worth reporting, with ${directory}/plan.json.`,
+    },
+  );
 }
 
 /** trained.onnx, plan.json and pruned.onnx: nothing volatile in them. */
@@ -110,21 +119,35 @@ function writeFiles(
   kept: KeptChannels,
 ): Coupling {
   const trained = run.network.exported('hard');
-  const about = (what: object) => new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(what)] as const]);
-  const by = { method: plan.method, steps: plan.settings.steps, seed: plan.settings.seed, version: config.versions.s2hpruner };
+  const about = (what: object) =>
+    new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(what)] as const]);
+  const by = {
+    method: plan.method,
+    steps: plan.settings.steps,
+    seed: plan.settings.seed,
+    version: config.versions.s2hpruner,
+  };
   writeModel({ ...trained, metadata: about({ ...by, role: 'trained' }) }, directory.file('trained.onnx'));
   const { coupling } = coupled(readModel(directory.file('trained.onnx')));
-  const same = coupling.groups.map(group => group.name).join() === run.network.coupling.groups.map(group => group.name).join();
+  const same =
+    coupling.groups.map(group => group.name).join() === run.network.coupling.groups.map(group => group.name).join();
   if (!same) throw new Error('the trained file has other groups than the graph that was trained');
   const written = planOf(coupling, kept);
   writeJson(directory.file('plan.json'), written);
   const small = cutModel(coupling, kept);
-  writeModel({ ...small, metadata: about({ ...by, role: 'pruned', plan: written.graph }) }, directory.file('pruned.onnx'));
+  writeModel(
+    { ...small, metadata: about({ ...by, role: 'pruned', plan: written.graph }) },
+    directory.file('pruned.onnx'),
+  );
   return coupling;
 }
 
 /** Preprocessing and class names, for whoever runs the file. */
-export function contract({ settings, preprocessing, dataset }: Pick<TrainingPlan, 'settings' | 'preprocessing' | 'dataset'>): [string, string][] {
+export function contract({
+  settings,
+  preprocessing,
+  dataset,
+}: Pick<TrainingPlan, 'settings' | 'preprocessing' | 'dataset'>): [string, string][] {
   // Images that only serve to imitate an original say nothing about its classes.
   if (settings.labels === 'none') return [[preprocessingKey, JSON.stringify(preprocessing)]];
   return Object.entries(toMetadata(preprocessing, dataset.classes));
@@ -150,7 +173,11 @@ async function measureAccuracy(
   const options = (label: string) => ({ threads: run.threads, signal: context.signal, onProgress: say(label) });
   const images = () => batchesOf(plan, 'test', context.signal);
   const imitate = plan.settings.labels === 'none';
-  const start = await evaluateFile(directory.file('start.onnx'), imitate ? withLabels(images(), null) : images(), options('evaluating the start'));
+  const start = await evaluateFile(
+    directory.file('start.onnx'),
+    imitate ? withLabels(images(), null) : images(),
+    options('evaluating the start'),
+  );
   const views = await run.evaluate(['soft', 'hard'], 'test');
   const onnx = await evaluateFile(
     directory.file('pruned.onnx'),
@@ -175,11 +202,25 @@ async function measureAccuracy(
   };
 }
 
-const ofEvaluation = ({ correct, images, top1, standardError }: Evaluation): Accuracy => ({ accuracy: top1, correct, images, standardError });
-const ofScore = ({ correct, images, accuracy }: ViewScore): Accuracy => ({ accuracy, correct, images, standardError: binomialError(correct, images) });
+const ofEvaluation = ({ correct, images, top1, standardError }: Evaluation): Accuracy => ({
+  accuracy: top1,
+  correct,
+  images,
+  standardError,
+});
+const ofScore = ({ correct, images, accuracy }: ViewScore): Accuracy => ({
+  accuracy,
+  correct,
+  images,
+  standardError: binomialError(correct, images),
+});
 
 /** Which answers differ from earlier ones on the same images, and the classes that lost most. */
-function changedAnswers(before: Int32Array, after: Evaluation, className: (index: number) => string): Omit<PruneResult['changed'], 'against'> {
+function changedAnswers(
+  before: Int32Array,
+  after: Evaluation,
+  className: (index: number) => string,
+): Omit<PruneResult['changed'], 'against'> {
   const classes = new Map<number, { before: number; after: number; images: number }>();
   let images = 0;
   after.labels.forEach((label, i) => {
@@ -212,6 +253,8 @@ async function* withLabels(batches: AsyncIterable<Batch>, labels: Int32Array | n
 function trainedConstants(coupling: Coupling, run: TrainingRun): { tensors: number; frozen: string[] } {
   const { graph } = coupling;
   const known = new Set([...run.network.names, ...run.network.statistics.soft.keys()]);
-  const frozen = [...graph.tensors.values()].filter(({ name, dataType, dims }) => dataType === 1 && dims.length > 0 && !known.has(name) && graph.consumers.has(name));
+  const frozen = [...graph.tensors.values()].filter(
+    ({ name, dataType, dims }) => dataType === 1 && dims.length > 0 && !known.has(name) && graph.consumers.has(name),
+  );
   return { tensors: run.network.names.length, frozen: frozen.map(({ name }) => name) };
 }

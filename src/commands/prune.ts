@@ -19,8 +19,16 @@ export const command = defineCommand({
   summary: 'train a soft and a hard network together and hand back a smaller ONNX file',
   description:
     'MODEL is an ONNX file, whose weights are the start, or a named architecture (`s2h models`). The run leaves pruned.onnx, trained.onnx, plan.json, result.json and report.md in its folder.',
-  arguments: [{ name: 'model', description: 'an ONNX file or a named architecture; not needed with --resume', required: false }],
-  options: z.object({ ...optionalDataOptions, ...budgetOptions, ...trainingOptions, ...methodOptions, ...preprocessingOptions }),
+  arguments: [
+    { name: 'model', description: 'an ONNX file or a named architecture; not needed with --resume', required: false },
+  ],
+  options: z.object({
+    ...optionalDataOptions,
+    ...budgetOptions,
+    ...trainingOptions,
+    ...methodOptions,
+    ...preprocessingOptions,
+  }),
   examples: [
     'prune resnet8 --data mnist --flops 0.35',
     'prune resnet20 --data cifar100 --flops 0.35',
@@ -78,13 +86,22 @@ export function needed<T>(value: T | undefined, what: string, example: string): 
 export function trainingProgress(event: CommandEvent): Progress | string | undefined {
   const share = (value: unknown) => `${(100 * Number(value)).toFixed(1)} %`;
   if (event.type === 'step') {
-    const losses = (['L', 'G'] as const).filter(name => event[name] !== undefined).map(name => `${name} ${Number(event[name]).toFixed(3)}`);
+    const losses = (['L', 'G'] as const)
+      .filter(name => event[name] !== undefined)
+      .map(name => `${name} ${Number(event[name]).toFixed(3)}`);
     const ratio = event.ratio === undefined ? [] : [`cost ${share(event.ratio)}`];
     const speed = `${Math.round(Number(event.imagesPerSecond))} images/s`;
-    return { label: String(event.phase), done: Number(event.step), total: Number(event.steps), detail: [...losses, ...ratio, speed].join('  ') };
+    return {
+      label: String(event.phase),
+      done: Number(event.step),
+      total: Number(event.steps),
+      detail: [...losses, ...ratio, speed].join('  '),
+    };
   }
   if (event.type === 'evaluation') {
-    const views = (['dense', 'soft', 'hard'] as const).filter(view => event[view] !== undefined).map(view => `${view} ${share(event[view])}`);
+    const views = (['dense', 'soft', 'hard'] as const)
+      .filter(view => event[view] !== undefined)
+      .map(view => `${view} ${share(event[view])}`);
     return `step ${event.step}: ${views.join(', ')} on ${event.split} images`;
   }
   return undefined;

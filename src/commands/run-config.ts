@@ -24,6 +24,8 @@ export interface RunConfig {
   readonly dataFingerprint: string;
   readonly classes: readonly string[];
   readonly trainedStart: boolean;
+  /** What was worth knowing when it began. */
+  readonly notes: readonly string[];
   /** SHA-256 of start.onnx. */
   readonly start: string;
   readonly versions: Readonly<Record<string, string>>;
@@ -40,6 +42,7 @@ const configSchema = z.looseObject({
   threads: z.object({ threads: z.int().positive(), why: z.string() }),
   preprocessing: z.looseObject({}),
   classes: z.array(z.string()),
+  notes: z.array(z.string()),
   dataFingerprint: z.string(),
   start: z.string(),
 });
@@ -58,7 +61,11 @@ export function readConfig(directory: RunDirectory, verb: RunConfig['verb']): Ru
   }
   const parsed = configSchema.safeParse(json);
   if (!parsed.success) return refuse(`The configuration of this run is malformed: ${z.prettifyError(parsed.error)}`);
-  if (parsed.data.verb !== verb) refuse(`This run was made by 's2h ${parsed.data.verb}'.`, `Go on with: s2h ${parsed.data.verb} --resume ${directory.path}`);
+  if (parsed.data.verb !== verb)
+    refuse(
+      `This run was made by 's2h ${parsed.data.verb}'.`,
+      `Go on with: s2h ${parsed.data.verb} --resume ${directory.path}`,
+    );
   return parsed.data as unknown as RunConfig;
 }
 

@@ -8,11 +8,16 @@ export const trainingOptions = {
   epochs: z.number().positive().optional().describe('the same in passes over the training images (default: 1 for mnist, else 10)'),
   batch: z.int().positive().optional().describe('images a step (default: 128)'),
   seed: z.int().nonnegative().optional().describe('the number that all randomness comes from (default: 0)'),
-  lr: z.number().positive().optional().describe('peak learning rate (default: 0.1; from a file 0.05, without BatchNormalization 0.01)'),
+  lr: z.number().positive().optional().describe('peak learning rate (default: 0.1, from a file 0.05; without BatchNormalization 0.02 and 0.01)'),
   warmup: z.number().min(0).max(1).optional().describe('share of the steps over which the learning rate rises (default: 0.05)'),
   optimizer: z.enum(['sgd', 'adamw']).optional().describe('how parameters are updated (default: sgd)'),
   momentum: z.number().min(0).lt(1).optional().describe('momentum of sgd (default: 0.9)'),
   weightDecay: z.number().min(0).optional().describe('weight decay of all parameters (default: 0.0005)'),
+  clip: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('largest norm of the gradient of all parameters, 0: any (default: 0; without BatchNormalization 1)'),
   labels: z.enum(['data', 'none']).optional().describe("none: imitate the original file's outputs instead of the labels (default: data)"),
   untrained: z.boolean().optional().describe('the file holds no trained weights: do not compare its accuracy with chance'),
   width: z.int().positive().optional().describe('channels of the first stage of a named architecture (default: as published)'),
@@ -38,7 +43,7 @@ export const methodOptions = {
   maskLr: z.number().positive().optional().describe('step length of the masks (default: 60 / mask steps, at most 0.5)'),
   kappa: z.number().positive().optional().describe('gnorm: weight of the resource loss for the masks (default: 2)'),
   relax: z.number().positive().optional().describe('gnorm: distance from the budget at which that weight fades (default: 0.01)'),
-  perMember: z.boolean().optional().describe("divide a group's mask gradients by its number of member weights (default: true)"),
+  perMember: z.boolean().optional().describe("divide a group's mask gradients by its number of member weights (default; --no-per-member does not)"),
   order: z.enum(['l1', 'natural', 'random']).optional().describe('which channels of a group go last (default: l1, fixed when the masks begin to move)'),
   round: z.int().positive().optional().describe('channel counts are multiples of it (default: 1)'),
   temperature: z.number().positive().optional().describe('softmax temperature of the masks (default: 1)'),

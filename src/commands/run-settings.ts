@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { UserError } from '../util/errors.ts';
 import { flagOf } from './command.ts';
 import type { BudgetOptions, MethodOptions, TrainingOptions } from './run-options.ts';
@@ -44,7 +44,10 @@ const paper: Partial<RunSettings> = {
 /** @throws UserError E_OPTION (usage) for options that contradict each other, whatever model and data are */
 export function checkGiven({ steps, epochs }: TrainingOptions): void {
   if (steps !== undefined && epochs !== undefined) {
-    throw new UserError('E_OPTION', '--steps and --epochs are both given.', { fix: 'Leave one of them out.', usage: true });
+    throw new UserError('E_OPTION', '--steps and --epochs are both given.', {
+      fix: 'Leave one of them out.',
+      usage: true,
+    });
   }
 }
 
@@ -61,7 +64,9 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
   const searchFrom = pick('searchFrom', 0.1);
   const searchUntil = pick('searchUntil', 0.7);
   if (searchUntil < searchFrom) {
-    throw new UserError('E_OPTION', `--search-until ${searchUntil} lies before --search-from ${searchFrom}.`, { usage: true });
+    throw new UserError('E_OPTION', `--search-until ${searchUntil} lies before --search-from ${searchFrom}.`, {
+      usage: true,
+    });
   }
   const maskSteps = Math.max(1, Math.round((searchUntil - searchFrom) * steps));
   return {
@@ -69,11 +74,12 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     steps,
     batch,
     seed: pick('seed', 0),
-    lr: pick('lr', at.trained ? (at.normalised ? 0.05 : 0.01) : 0.1),
+    lr: pick('lr', at.normalised ? (at.trained ? 0.05 : 0.1) : at.trained ? 0.01 : 0.02),
     warmup: pick('warmup', 0.05),
     optimizer: pick('optimizer', 'sgd'),
     momentum: pick('momentum', 0.9),
     weightDecay: pick('weightDecay', 5e-4),
+    clip: pick('clip', at.normalised ? 0 : 1),
     labels: pick('labels', 'data'),
     untrained: pick('untrained', false),
     threads: given.threads ?? 0,
@@ -100,7 +106,10 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
 }
 
 /** The budget asked for. @throws UserError E_BUDGET (usage) unless exactly one is */
-export function budgetAsked({ flops, params, bytes }: BudgetOptions): { resource: 'macs' | 'params' | 'size'; value: number } {
+export function budgetAsked({ flops, params, bytes }: BudgetOptions): {
+  resource: 'macs' | 'params' | 'size';
+  value: number;
+} {
   const asked = [
     { resource: 'macs' as const, value: flops },
     { resource: 'params' as const, value: params },
@@ -117,9 +126,11 @@ export function budgetAsked({ flops, params, bytes }: BudgetOptions): { resource
 
 /** What may differ in a run that goes on: the last bits may, or images that have moved. */
 const honouredKeys: Readonly<Record<string, (value: unknown, before: unknown) => string>> = {
-  threads: (value, before) => `--threads is ${value} now (the run began with ${before}): the result may differ in the last bits.`,
+  threads: (value, before) =>
+    `--threads is ${value} now (the run began with ${before}): the result may differ in the last bits.`,
   data: (value, before) => `--data is ${value} now (the run began with ${before}); its images are the same.`,
-  dataDir: (value, before) => `--data-dir is ${value} now (the run began with ${before ?? 'none'}); the images are the same.`,
+  dataDir: (value, before) =>
+    `--data-dir is ${value} now (the run began with ${before ?? 'none'}); the images are the same.`,
 };
 
 /**
@@ -140,8 +151,12 @@ export function checkResumed(
   const refused = changed.filter(([key]) => !Object.hasOwn(honouredKeys, key) || (run.finished && key === 'threads'));
   if (refused.length === 0) return changed.map(([key, value]) => honouredKeys[key](value, own[key]));
   const told = (value: unknown) => (value === undefined ? 'none' : JSON.stringify(value));
-  const names = refused.map(([key, value]) => `${key === 'model' ? 'the model' : flagOf(key)} ${told(value)} (the run has ${told(own[key])})`);
-  const why = run.finished ? 'This run has ended: nothing can be changed by' : 'A run that is resumed keeps its settings:';
+  const names = refused.map(
+    ([key, value]) => `${key === 'model' ? 'the model' : flagOf(key)} ${told(value)} (the run has ${told(own[key])})`,
+  );
+  const why = run.finished
+    ? 'This run has ended: nothing can be changed by'
+    : 'A run that is resumed keeps its settings:';
   throw new UserError('E_RESUME_SETTING', `${why} ${names.join(', ')}.`, {
     where: run.directory,
     fix: `Leave them out, or start a new run from ${run.directory}/${run.finished ? 'trained' : 'start'}.onnx (its learning rate schedule begins anew).`,
@@ -149,5 +164,9 @@ export function checkResumed(
   });
 }
 
-/** SHA-256 of a file. */
-export const hashOf = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
+/** SHA-256 of a model file, and of the file with its external data where it has one. */
+export function hashOfModel(path: string): string {
+  const hash = createHash('sha256').update(readFileSync(path));
+  if (existsSync(`${path}.data`)) hash.update(readFileSync(`${path}.data`));
+  return hash.digest('hex');
+}

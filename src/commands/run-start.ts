@@ -5,15 +5,15 @@ import { evaluateFile } from '../runtime/evaluate.ts';
 import { createRunDirectory, openRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import { percent } from '../util/format.ts';
-import { allowedThreads, type ThreadLimit } from '../util/threads.ts';
-import { describeNetwork } from '../zoo/index.ts';
 import { version } from '../util/version.ts';
+import { describeNetwork } from '../zoo/index.ts';
 import type { Context } from './command.ts';
 import { openData } from './data-options.ts';
 import { imageNetworkOf } from './model-file.ts';
-import { finishedResult, readConfig, type RunConfig } from './run-config.ts';
+import { finishedResult, type RunConfig, readConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
-import { checkGiven, checkResumed, hashOf, settle } from './run-settings.ts';
+import { checkGiven, checkResumed, hashOfModel, settle } from './run-settings.ts';
+import { threadsToBegin, threadsToGoOn } from './run-threads.ts';
 import { coupled, interfaceOf, isFile, modelName, namedModel } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
 
@@ -49,31 +49,50 @@ export async function beginRun(request: Request, context: Context): Promise<Star
   const file = isFile(name) ? readModel(name) : null;
   if (!file) describeNetwork(name); // an unknown name is refused before any data is fetched
   const asked = (['width', 'shortcut'] as const).find(key => file && given[key] !== undefined);
-  if (asked) throw new UserError('E_OPTION', `--${asked} is for named architectures, and the model is a file.`, { usage: true });
+  if (asked)
+    throw new UserError('E_OPTION', `--${asked} is for named architectures, and the model is a file.`, { usage: true });
   const imitate = given.labels === 'none';
   if (imitate && !file) {
-    throw new UserError('E_OPTION', '--labels none imitates a trained file, and the model is a named architecture.', { usage: true });
+    throw new UserError('E_OPTION', '--labels none imitates a trained file, and the model is a named architecture.', {
+      usage: true,
+    });
   }
   const opened = await openData(given, context, { ...(file ? imageNetworkOf(file) : {}), labels: !imitate });
   const { dataset, preprocessing } = opened;
   const channels = preprocessing.color === 'gray' ? 1 : 3;
   const built =
-    file ?? namedModel(name, dataset, { size: preprocessing.size!, channels }, { seed: given.seed ?? 0, width: given.width, shortcut: given.shortcut });
+    file ??
+    namedModel(
+      name,
+      dataset,
+      { size: preprocessing.size!, channels },
+      { seed: given.seed ?? 0, width: given.width, shortcut: given.shortcut },
+    );
   const start = request.reshape ? request.reshape(built) : built;
   const { graph, coupling } = coupled(start);
   refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
   const normalised = graph.nodes.some(node => node.opType.includes('Normalization'));
-  const settings = settle(given, { trained: trainedStart, normalised, dataName: dataset.name, trainImages: dataset.train.size });
+  const settings = settle(given, {
+    trained: trainedStart,
+    normalised,
+    dataName: dataset.name,
+    trainImages: dataset.train.size,
+  });
   if (budget) budgetOf(coupling, budget.resource, budget.value, settings.round);
   const threads = threadsToBegin(given.threads);
   const settled = { trainedStart, dataset, preprocessing, settings, threads, method, budget };
-  const directory = createRunDirectory(given.out, `${modelName(name)}-${modelName(dataset.name)}`, spaceNeeded(coupling, settings));
+  const directory = createRunDirectory(
+    given.out,
+    `${modelName(name)}-${modelName(dataset.name)}`,
+    spaceNeeded(coupling, settings),
+  );
   try {
     writeModel(start, directory.file('start.onnx'));
     // As a resumed run reads it: a file holds attributes in single precision.
     const plan: TrainingPlan = { ...settled, start: readModel(directory.file('start.onnx')) };
     if (trainedStart && !imitate) await refuseChance(plan, directory, context);
+    const notes = [...opened.notes, ...droppedNote(plan)];
     const config: RunConfig = {
       format: 's2h-run/1',
       verb,
@@ -87,12 +106,13 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       dataFingerprint: dataset.fingerprint,
       classes: dataset.classes,
       trainedStart,
-      start: hashOf(directory.file('start.onnx')),
+      notes,
+      start: hashOfModel(directory.file('start.onnx')),
       versions: { s2hpruner: version, node: process.versions.node },
       command: commandLine(verb, name, given, budget),
     };
     writeJson(directory.file('config.json'), config);
-    return { plan, config, directory, notes: [...opened.notes, ...droppedNote(plan)], finished: null };
+    return { plan, config, directory, notes, finished: null };
   } catch (error) {
     directory.discard();
     throw error;
@@ -100,20 +120,40 @@ export async function beginRun(request: Request, context: Context): Promise<Star
 }
 
 /** Go on with a run; what is given besides the folder is honoured or refused by name. */
-export async function resumeRun(verb: RunConfig['verb'], given: Partial<GivenOptions> & { model?: string; resume: string }, context: Context): Promise<StartedRun> {
+export async function resumeRun(
+  verb: RunConfig['verb'],
+  given: Partial<GivenOptions> & { model?: string; resume: string },
+  context: Context,
+): Promise<StartedRun> {
   const directory = openRunDirectory(given.resume);
   try {
     const config = readConfig(directory, verb);
     const finished = finishedResult(directory);
-    const own = { ...config.settings, threads: config.threads.threads, ...config.given, model: config.model, data: config.data };
-    const honoured = checkResumed({ ...given, setup: undefined }, own, { directory: directory.path, finished: finished !== null });
+    const own = {
+      ...config.settings,
+      threads: config.threads.threads,
+      ...config.given,
+      model: config.model,
+      data: config.data,
+    };
+    const honoured = checkResumed({ ...given, setup: undefined }, own, {
+      directory: directory.path,
+      finished: finished !== null,
+    });
     const { threads, notes } = threadsToGoOn(given.threads, config);
     const { labelOrder, ...fed } = config.preprocessing;
-    const options = { ...config.given, ...fed, ...placeOfData(given, config), preprocessing: undefined } as GivenOptions;
+    const options = {
+      ...config.given,
+      ...fed,
+      ...placeOfData(given, config),
+      preprocessing: undefined,
+    } as GivenOptions;
     const { dataset } = await openData(options, context, { labels: false }); // classes are compared by name next
     refuseOtherData(dataset, config, options.data);
-    if (hashOf(directory.file('start.onnx')) !== config.start) {
-      throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', { where: directory.file('start.onnx') });
+    if (hashOfModel(directory.file('start.onnx')) !== config.start) {
+      throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', {
+        where: directory.file('start.onnx'),
+      });
     }
     const plan: TrainingPlan = {
       start: readModel(directory.file('start.onnx')),
@@ -125,7 +165,7 @@ export async function resumeRun(verb: RunConfig['verb'], given: Partial<GivenOpt
       method: verb === 'train' ? 'plain' : config.settings.method,
       budget: config.budget,
     };
-    return { plan, config, directory, notes: [...honoured, ...notes, ...droppedNote(plan)], finished };
+    return { plan, config, directory, notes: [...honoured, ...notes, ...config.notes], finished };
   } catch (error) {
     directory.release();
     throw error;
@@ -133,13 +173,21 @@ export async function resumeRun(verb: RunConfig['verb'], given: Partial<GivenOpt
 }
 
 /** A network of two axes takes images as rows. @throws UserError E_INPUT_SHAPE when these have another length */
-function refuseOtherRows(shape: readonly (number | null)[], { size }: TrainingPlan['preprocessing'], channels: number): void {
+function refuseOtherRows(
+  shape: readonly (number | null)[],
+  { size }: TrainingPlan['preprocessing'],
+  channels: number,
+): void {
   const [height, width] = size!;
   const length = channels * height * width;
   if (shape.length !== 2 || shape[1] === null || shape[1] === length) return;
-  throw new UserError('E_INPUT_SHAPE', `The network takes rows of ${shape[1]} numbers; images of ${channels}x${height}x${width} give ${length}.`, {
-    fix: 'Say what it expects with --size and --color.',
-  });
+  throw new UserError(
+    'E_INPUT_SHAPE',
+    `The network takes rows of ${shape[1]} numbers; images of ${channels}x${height}x${width} give ${length}.`,
+    {
+      fix: 'Say what it expects with --size and --color.',
+    },
+  );
 }
 
 /** Images may have moved: whether they are the same is seen by their fingerprint. */
@@ -147,21 +195,6 @@ const placeOfData = (given: Partial<GivenOptions>, config: RunConfig): Pick<Give
   data: given.data ?? config.data,
   dataDir: given.dataDir ?? (config.given.dataDir as string | undefined),
 });
-
-const threadsToBegin = (asked: number | undefined): ThreadLimit => (asked === undefined ? allowedThreads() : { threads: asked, why: '--threads' });
-
-/**
- * The threads of a run that goes on: as many as before, since the last bits depend on it, unless others are asked for or
- * so many are not allowed any more.
- */
-function threadsToGoOn(asked: number | undefined, { threads: before, given }: RunConfig): { threads: ThreadLimit; notes: string[] } {
-  if (asked !== undefined) return { threads: threadsToBegin(asked), notes: [] };
-  const allowed = allowedThreads();
-  if (given.threads !== undefined || before.threads === allowed.threads) return { threads: before, notes: [] };
-  if (before.threads < allowed.threads) return { threads: { threads: before.threads, why: 'as the run began' }, notes: [] };
-  const note = `The run began with ${before.threads} threads and goes on with ${allowed.threads} (${allowed.why}): the result may differ in the last bits.`;
-  return { threads: allowed, notes: [note] };
-}
 
 /** @throws UserError E_DATA_CHANGED naming what differs */
 function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig, place: string): void {
@@ -172,18 +205,27 @@ function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig, pl
     added.length ? `new classes ${added.join(', ')}` : '',
     gone.length ? `missing classes ${gone.join(', ')}` : '',
   ].filter(Boolean);
-  throw new UserError('E_DATA_CHANGED', `The data is not what this run began with: ${difference.join('; ') || 'images were added, removed or changed'}.`, {
-    where: place,
-    fix: 'Put the old data back, or start a new run.',
-  });
+  throw new UserError(
+    'E_DATA_CHANGED',
+    `The data is not what this run began with: ${difference.join('; ') || 'images were added, removed or changed'}.`,
+    {
+      where: place,
+      fix: 'Put the old data back, or start a new run.',
+    },
+  );
 }
 
 /** Images that fill no batch are left out of an epoch; the user is told. */
 function droppedNote({ dataset, settings }: TrainingPlan): string[] {
   const size = dataset.train.size;
-  if (size < settings.batch) return [`The training set has ${size} images: every step takes all of them (--batch ${settings.batch} is more).`];
+  if (size < settings.batch)
+    return [`The training set has ${size} images: every step takes all of them (--batch ${settings.batch} is more).`];
   const dropped = size % settings.batch;
-  return dropped ? [`Each epoch leaves out ${dropped} of ${size} training images (others each time): they fill no batch of ${settings.batch}.`] : [];
+  return dropped
+    ? [
+        `Each epoch leaves out ${dropped} of ${size} training images (others each time): they fill no batch of ${settings.batch}.`,
+      ]
+    : [];
 }
 
 /**
@@ -192,10 +234,14 @@ function droppedNote({ dataset, settings }: TrainingPlan): string[] {
  */
 async function refuseChance(plan: TrainingPlan, directory: RunDirectory, context: Context): Promise<void> {
   const split = plan.dataset.validation.size ? 'validation' : 'test';
-  const { top1, images, classes } = await evaluateFile(directory.file('start.onnx'), batchesOf(plan, split, context.signal), {
-    threads: plan.threads.threads,
-    signal: context.signal,
-  });
+  const { top1, images, classes } = await evaluateFile(
+    directory.file('start.onnx'),
+    batchesOf(plan, split, context.signal),
+    {
+      threads: plan.threads.threads,
+      signal: context.signal,
+    },
+  );
   const chance = 1 / classes;
   const limit = 1.5 * chance + 3 * Math.sqrt((chance * (1 - chance)) / images);
   context.onEvent({ type: 'evaluation', step: 0, split, dense: top1 });
@@ -219,17 +265,25 @@ function spaceNeeded({ graph }: Coupling, { optimizer, momentum, steps }: Traini
   return size * (3 * states + 4) + 300 * steps + 1_000_000;
 }
 
-const stripped = (options: object): Record<string, unknown> => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+const stripped = (options: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 /** The command line that would start this run. */
 function commandLine(verb: string, model: string, given: GivenOptions, budget: TrainingPlan['budget']): string {
   const flag = (key: string) => `--${key.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`;
-  const quoted = (value: unknown) => (/^[\w./:=,@%+-]+$/.test(String(value)) ? String(value) : JSON.stringify(String(value)));
+  const quoted = (value: unknown) =>
+    /^[\w./:=,@%+-]+$/.test(String(value)) ? String(value) : JSON.stringify(String(value));
   const words = Object.entries(stripped(given)).flatMap(([key, value]) => {
     if (value === true) return [flag(key)];
     if (value === false) return [flag(key).replace('--', '--no-')];
     return [flag(key), quoted(value)];
   });
   const budgetFlag = budget && { macs: '--flops', params: '--params', size: '--bytes' }[budget.resource];
-  return ['s2h', verb, quoted(model), ...words, ...(budget && !words.includes(budgetFlag!) ? [budgetFlag!, String(budget.value)] : [])].join(' ');
+  return [
+    's2h',
+    verb,
+    quoted(model),
+    ...words,
+    ...(budget && !words.includes(budgetFlag!) ? [budgetFlag!, String(budget.value)] : []),
+  ].join(' ');
 }

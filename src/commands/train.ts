@@ -45,28 +45,46 @@ export interface TrainResult {
 export const command = defineCommand({
   name: 'train',
   summary: 'train a network plainly by the same loop: the honest starting point',
-  description: 'Leaves trained.onnx and result.json in its folder. With --widths it trains the network that a plan leaves of MODEL.',
-  arguments: [{ name: 'model', description: 'an ONNX file or a named architecture; not needed with --resume', required: false }],
+  description:
+    'Leaves trained.onnx and result.json in its folder. With --widths it trains the network that a plan leaves of MODEL.',
+  arguments: [
+    { name: 'model', description: 'an ONNX file or a named architecture; not needed with --resume', required: false },
+  ],
   options: z.object({
     ...optionalDataOptions,
     ...trainingOptions,
     ...preprocessingOptions,
-    widths: z.string().optional().meta({ description: 'plan.json of a pruning run: cut MODEL to its widths first', value: 'PLAN' }),
+    widths: z
+      .string()
+      .optional()
+      .meta({ description: 'plan.json of a pruning run: cut MODEL to its widths first', value: 'PLAN' }),
   }),
-  examples: ['train resnet20 --data cifar100', 'train resnet20 --data cifar100 --widths plan.json', 'train --resume runs/resnet20-cifar100-1'],
+  examples: [
+    'train resnet20 --data cifar100',
+    'train resnet20 --data cifar100 --widths plan.json',
+    'train --resume runs/resnet20-cifar100-1',
+  ],
   streams: true,
 
   async run({ model }, { widths, ...options }, context): Promise<TrainResult | Stopped> {
     const { resume } = options;
     const started =
       resume !== undefined
-        ? await resumeRun('train', { ...options, widths, model, resume } as Partial<GivenOptions> & { resume: string }, context)
+        ? await resumeRun(
+            'train',
+            { ...options, widths, model, resume } as Partial<GivenOptions> & { resume: string },
+            context,
+          )
         : await beginRun(
             {
               verb: 'train',
               method: 'plain',
               model: needed(model, 'the model', 's2h train resnet20 --data cifar100'),
-              given: { ...options, ...(widths === undefined ? {} : { widths }), data: needed(options.data, '--data', '--data cifar100, or a folder of images') },
+              given: {
+                ...options,
+                ...(widths === undefined ? {} : { widths }),
+                data: needed(options.data, '--data', '--data cifar100, or a folder of images'),
+              },
               budget: null,
               reshape: widths === undefined ? undefined : start => cutTo(start, widths),
             },
@@ -79,12 +97,22 @@ export const command = defineCommand({
     }
     return completeRun(started, context, async (run, progress) => {
       const trained = run.network.exported('soft');
-      const about = { method: 'plain', steps: plan.settings.steps, seed: plan.settings.seed, version: config.versions.s2hpruner, role: 'trained' };
+      const about = {
+        method: 'plain',
+        steps: plan.settings.steps,
+        seed: plan.settings.seed,
+        version: config.versions.s2hpruner,
+        role: 'trained',
+      };
       const metadata = new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(about)]]);
       writeModel({ ...trained, metadata }, directory.file('trained.onnx'));
       const accuracyOf = async (file: string): Promise<Accuracy> => {
         const options = { threads: run.threads, signal: context.signal };
-        const { top1, correct, images, standardError } = await evaluateFile(directory.file(file), batchesOf(plan, 'test', context.signal), options);
+        const { top1, correct, images, standardError } = await evaluateFile(
+          directory.file(file),
+          batchesOf(plan, 'test', context.signal),
+          options,
+        );
         return { accuracy: top1, correct, images, standardError };
       };
       const { coupling } = coupled(trained);
@@ -114,7 +142,8 @@ export const command = defineCommand({
   },
 
   render: result => {
-    if ('stopped' in result) return `Stopped after step ${result.step} of ${result.steps}; everything is saved. Go on with:\n  ${result.resume}`;
+    if ('stopped' in result)
+      return `Stopped after step ${result.step} of ${result.steps}; everything is saved. Go on with:\n  ${result.resume}`;
     const { accuracy, directory } = result;
     const share = (a: Accuracy) => plusMinus(a.accuracy, a.standardError, { digits: 2, unit: '%' });
     return [
@@ -135,7 +164,11 @@ function cutTo(start: OnnxModel, widths: string): OnnxModel {
   try {
     json = readJson(widths);
   } catch (error) {
-    throw new UserError('E_PLAN', `The plan could not be read: ${messageOf(error)}.`, { where: widths, usage: true, cause: error });
+    throw new UserError('E_PLAN', `The plan could not be read: ${messageOf(error)}.`, {
+      where: widths,
+      usage: true,
+      cause: error,
+    });
   }
   return cutModel(coupling, readPlan(json, coupling, widths));
 }

@@ -8,14 +8,15 @@ import { budgetOf } from '../prune/budget.ts';
 import { openEngine, type Torch } from '../torch/index.ts';
 import { adamw, sgd } from '../torch/optim.ts';
 import { loadCheckpoint, newestCheckpoint, saveCheckpoint, type Trainee } from '../train/checkpoint.ts';
+import { clipped } from '../train/clip.ts';
 import { evaluateViews, type Gap, type View, type ViewScore } from '../train/evaluation.ts';
 import { type Progress, type Trained, train } from '../train/loop.ts';
 import type { Method } from '../train/method.ts';
 import { createNetwork, type Network } from '../train/network.ts';
 import { classification, match, type Objective } from '../train/objective.ts';
 import { ownedEngine } from '../train/owned.ts';
-import { learningRate } from '../train/schedule.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
+import { learningRate } from '../train/schedule.ts';
 import { createSearch, type Search } from '../train/search.ts';
 import { UserError } from '../util/errors.ts';
 import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from '../util/jsonl.ts';
@@ -48,7 +49,10 @@ export interface TrainingRun {
   readonly libtorch: string;
   /** Train from the newest checkpoint of the folder, if there is one. `saveEverySeconds` as in the loop. */
   go(directory: RunDirectory, options?: { readonly saveEverySeconds?: number }): Promise<Trained>;
-  evaluate(views: readonly View[], split: 'validation' | 'test'): Promise<{ scores: Partial<Record<View, ViewScore>>; gap: Gap | null }>;
+  evaluate(
+    views: readonly View[],
+    split: 'validation' | 'test',
+  ): Promise<{ scores: Partial<Record<View, ViewScore>>; gap: Gap | null }>;
   /** Free parameters, masks and the optimiser's state; the run can do nothing afterwards. */
   free(): void;
 }
@@ -56,7 +60,11 @@ export interface TrainingRun {
 const evaluationBatch = 250;
 
 /** Images of a split as the network is fed. */
-export const batchesOf = (plan: Pick<TrainingPlan, 'dataset' | 'preprocessing'>, split: 'validation' | 'test', signal: AbortSignal): AsyncGenerator<Batch> =>
+export const batchesOf = (
+  plan: Pick<TrainingPlan, 'dataset' | 'preprocessing'>,
+  split: 'validation' | 'test',
+  signal: AbortSignal,
+): AsyncGenerator<Batch> =>
   evalBatches(plan.dataset[split], { batch: evaluationBatch, preprocessing: plan.preprocessing, signal });
 
 /** Open the engine and build network, masks, method and loader. `free` has to be called when the run is over. */
@@ -67,7 +75,8 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
     device: settings.device,
     setup: context.setup,
     say: context.say,
-    onProgress: ({ what, done, total }) => context.onEvent({ type: 'progress', label: what, done, total, unit: 'bytes' }),
+    onProgress: ({ what, done, total }) =>
+      context.onEvent({ type: 'progress', label: what, done, total, unit: 'bytes' }),
   });
   const { torch, free } = ownedEngine(engine);
   try {
@@ -86,14 +95,23 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
 function build(plan: TrainingPlan, torch: Torch, free: () => void, context: Context): TrainingRun {
   const { settings, dataset, preprocessing, start } = plan;
   const network = createNetwork(torch, start);
-  const loader = trainLoader(dataset.train, { batch: settings.batch, seed: settings.seed, preprocessing, augmentation: dataset.augmentation });
+  const loader = trainLoader(dataset.train, {
+    batch: settings.batch,
+    seed: settings.seed,
+    preprocessing,
+    augmentation: dataset.augmentation,
+  });
   refuseSingleImage(network, loader);
   const objective: Objective = settings.labels === 'none' ? match(torch) : classification(torch);
   const search = plan.budget
-    ? createSearch(network.coupling, budgetOf(network.coupling, plan.budget.resource, plan.budget.value, settings.round), {
-        ...settings,
-        granularity: settings.round,
-      })
+    ? createSearch(
+        network.coupling,
+        budgetOf(network.coupling, plan.budget.resource, plan.budget.value, settings.round),
+        {
+          ...settings,
+          granularity: settings.round,
+        },
+      )
     : null;
   const optimizer =
     settings.optimizer === 'sgd'
@@ -106,7 +124,8 @@ function build(plan: TrainingPlan, torch: Torch, free: () => void, context: Cont
     search,
     settings: { ...settings, routes: routes[settings.routes], maskLearningRate: settings.maskLr },
     steps: settings.steps,
-    optimize: (gradients, rate) => optimizer.step(gradients, rate),
+    optimize: (gradients, rate) =>
+      optimizer.step(settings.clip ? clipped(torch, gradients, settings.clip) : gradients, rate),
   });
   const teacher = objective.needsTeacher ? teacherOf(createNetwork(torch, start)) : null;
   const trainee: Trainee = { torch, network, optimizer, search };
@@ -129,7 +148,10 @@ function build(plan: TrainingPlan, torch: Torch, free: () => void, context: Cont
       if (checkpoint) loadCheckpoint(directory.path, checkpoint, trainee);
       const events = directory.file('events.jsonl');
       // What was logged after the checkpoint happens again; so does an evaluation right after it.
-      truncateJsonLines(events, ({ type, step = 0 }) => Number(step) > from.step || (type === 'evaluation' && step === from.step));
+      truncateJsonLines(
+        events,
+        ({ type, step = 0 }) => Number(step) > from.step || (type === 'evaluation' && step === from.step),
+      );
       const log = openJsonLines(events);
       const emit = (event: { type: string; [key: string]: unknown }) => {
         appendJsonLine(log, event);
@@ -177,9 +199,13 @@ function refuseSingleImage(network: Network, loader: TrainLoader): void {
     return spatial.every(dim => dim === 1);
   });
   if (!flat) return;
-  throw new UserError('E_BATCH_OF_ONE', `BatchNormalization '${flat.name}' sees one value per channel when a batch has one image.`, {
-    fix: 'Train with --batch 2 or more, on at least two images.',
-  });
+  throw new UserError(
+    'E_BATCH_OF_ONE',
+    `BatchNormalization '${flat.name}' sees one value per channel when a batch has one image.`,
+    {
+      fix: 'Train with --batch 2 or more, on at least two images.',
+    },
+  );
 }
 
 /** A JSON file of a run. */

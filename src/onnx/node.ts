@@ -72,7 +72,9 @@ function attributeFields(value: AttributeInput): Partial<AttributeProto> {
       : { type: AttributeType.FLOATS, floats: value.value.map(Math.fround) };
   }
   if (typeof value === 'number' || typeof value === 'bigint') {
-    return whole(value) ? { type: AttributeType.INT, i: int64(value) } : { type: AttributeType.FLOAT, f: Math.fround(Number(value)) };
+    return whole(value)
+      ? { type: AttributeType.INT, i: int64(value) }
+      : { type: AttributeType.FLOAT, f: Math.fround(Number(value)) };
   }
   if (isGraph(value)) return { type: AttributeType.GRAPH, g: value };
   if (isTensor(value)) return { type: AttributeType.TENSOR, t: protoFromTensor(value) };

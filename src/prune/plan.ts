@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Graph } from '../graph/graph.ts';
+import { DataType } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
-import type { Coupling } from './groups.ts';
+import type { Coupling, Group } from './groups.ts';
 
 /** Which channels of every group are kept, in ascending order. */
 export type KeptChannels = readonly (readonly number[])[];
@@ -48,7 +49,11 @@ export function graphHash(graph: Graph): string {
         .sort(),
     );
   }
-  for (const [name, tensor] of graph.tensors) add([name, tensor.dataType, tensor.dims]);
+  for (const [name, { dataType, dims }] of graph.tensors) {
+    // Indices and lengths are structure.
+    const isStructure = dataType === DataType.INT64 || dataType === DataType.INT32;
+    add([name, dataType, dims, isStructure ? graph.constants.get(name)?.values : null]);
+  }
   for (const name of [...graph.inputs, ...graph.outputs]) add([name, graph.types.get(name)]);
   return hash.digest('hex').slice(0, 32);
 }
@@ -115,11 +120,13 @@ export function keptIndices(
  * @throws UserError E_PLAN where it is malformed, belongs to another graph, or keeps channels that are not there
  */
 export function readPlan(json: unknown, coupling: Coupling, where?: string): KeptChannels {
-  const refuse = (what: string, fix?: string): never => {
+  const refuse: Refuse = (what, fix) => {
     throw new UserError('E_PLAN', what, { where, fix });
   };
   const parsed = planSchema.safeParse(json);
-  if (!parsed.success) return refuse(`This is not a plan of the format s2h-plan/1: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) {
+    return refuse(`This is not a plan of the format s2h-plan/1: ${z.prettifyError(parsed.error)}`);
+  }
   const plan = parsed.data;
   const hash = graphHash(coupling.graph);
   if (plan.graph !== hash) {
@@ -129,26 +136,31 @@ export function readPlan(json: unknown, coupling: Coupling, where?: string): Kep
     );
   }
   const byName = new Map(plan.groups.map(group => [group.name, group]));
-  for (const { name } of plan.groups) {
-    if (!coupling.groups.some(group => group.name === name))
-      refuse(`The plan has a group '${name}' that this graph lacks.`);
-  }
+  const known = new Set(coupling.groups.map(group => group.name));
+  plan.groups.forEach((group, at) => {
+    if (!known.has(group.name)) refuse(`The plan has a group '${group.name}' that this graph lacks.`);
+    if (plan.groups.indexOf(byName.get(group.name)!) !== at) refuse(`The plan has the group '${group.name}' twice.`);
+  });
   return coupling.groups.map(group => {
     const planned = byName.get(group.name) ?? refuse(`The plan lacks the group '${group.name}'.`);
-    if (planned.size !== group.size)
-      refuse(`Group '${group.name}' has ${group.size} channels, in the plan ${planned.size}.`);
-    if (planned.kept.length === 0) refuse(`Group '${group.name}' keeps no channel.`, 'At least one has to stay.');
-    planned.kept.forEach((channel, at) => {
-      if (channel < 0 || channel >= group.size)
-        refuse(
-          `Group '${group.name}' keeps channel ${channel} at position ${at}, but has channels 0 to ${group.size - 1}.`,
-        );
-      if (at > 0 && channel <= planned.kept[at - 1])
-        refuse(
-          `Group '${group.name}' lists channel ${channel} at position ${at} after ${planned.kept[at - 1]}.`,
-          'List channels in ascending order, each once.',
-        );
-    });
+    checkGroup(group, planned, refuse);
     return planned.kept;
+  });
+}
+
+type Refuse = (what: string, fix?: string) => never;
+
+/** Channel numbers have to be of the group, in ascending order, and at least one. */
+function checkGroup({ name, size }: Group, planned: Plan['groups'][number], refuse: Refuse): void {
+  if (planned.size !== size) refuse(`Group '${name}' has ${size} channels, in the plan ${planned.size}.`);
+  if (planned.kept.length === 0) refuse(`Group '${name}' keeps no channel.`, 'At least one has to stay.');
+  planned.kept.forEach((channel, at) => {
+    if (channel < 0 || channel >= size) {
+      refuse(`Group '${name}' keeps channel ${channel} at position ${at}, but has channels 0 to ${size - 1}.`);
+    }
+    if (at > 0 && channel <= planned.kept[at - 1]) {
+      const order = 'List channels in ascending order, each once.';
+      refuse(`Group '${name}' lists channel ${channel} at position ${at} after ${planned.kept[at - 1]}.`, order);
+    }
   });
 }

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Tensor } from '../graph/engine.ts';
-import type { Optimizer } from '../torch/optim.ts';
 import type { Torch } from '../torch/index.ts';
+import type { Optimizer } from '../torch/optim.ts';
 import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
 import { encodeSafetensors, readSafetensors, type SafeTensor } from '../util/safetensors.ts';
@@ -46,7 +46,11 @@ const pointerFile = 'checkpoint.json';
  * @throws UserError E_WRITE when the disk is full, E_NOT_FINITE for a state that holds NaN or infinity; what was saved
  *   before stays
  */
-export function saveCheckpoint(directory: string, trainee: Trainee, progress: { step: number; seconds: number; images: number }): void {
+export function saveCheckpoint(
+  directory: string,
+  trainee: Trainee,
+  progress: { step: number; seconds: number; images: number },
+): void {
   const tensors = tensorsOf(trainee);
   refuseNotFinite(tensors, progress.step);
   const chunks = encodeSafetensors(tensors);
@@ -64,21 +68,29 @@ export function saveCheckpoint(directory: string, trainee: Trainee, progress: { 
   }
 }
 
-function writePointer(directory: string, { step, file, sha256, seconds, images }: Checkpoint, previous: Checkpoint | null): void {
+function writePointer(
+  directory: string,
+  { step, file, sha256, seconds, images }: Checkpoint,
+  previous: Checkpoint | null,
+): void {
   const pointer = { format: 's2h-checkpoint/1', step, file, sha256, seconds, images, previous };
   writeAtomic(join(directory, pointerFile), `${JSON.stringify(pointer, null, 2)}\n`);
 }
 
 function refuseNotFinite(tensors: Readonly<Record<string, SafeTensor>>, step: number): void {
   for (const [name, { data }] of Object.entries(tensors)) {
-    if (!(data instanceof Float32Array || data instanceof Float64Array) || isFinite(data)) continue;
-    throw new UserError('E_NOT_FINITE', `After step ${step} '${name}' holds numbers that are not finite: the training has diverged.`, {
-      fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
-    });
+    if (!(data instanceof Float32Array || data instanceof Float64Array) || allFinite(data)) continue;
+    throw new UserError(
+      'E_NOT_FINITE',
+      `After step ${step} '${name}' holds numbers that are not finite: the training has diverged.`,
+      {
+        fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
+      },
+    );
   }
 }
 
-function isFinite(values: Float32Array | Float64Array): boolean {
+function allFinite(values: Float32Array | Float64Array): boolean {
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
   return true;
 }
@@ -141,7 +153,10 @@ export function loadCheckpoint(directory: string, checkpoint: Checkpoint, traine
   const { tensors } = readSafetensors(join(directory, checkpoint.file));
   const data = (name: string) => {
     const tensor = tensors[name];
-    if (!tensor) throw new UserError('E_CHECKPOINT', `The checkpoint lacks '${name}'.`, { where: join(directory, checkpoint.file) });
+    if (!tensor)
+      throw new UserError('E_CHECKPOINT', `The checkpoint lacks '${name}'.`, {
+        where: join(directory, checkpoint.file),
+      });
     return tensor.data;
   };
   if (search) {
@@ -153,7 +168,8 @@ export function loadCheckpoint(directory: string, checkpoint: Checkpoint, traine
     });
   }
   torch.noGrad(() => {
-    for (const [name, tensor] of stateTensors(trainee)) torch.write(tensor, Float32Array.from(data(name) as Float32Array));
+    for (const [name, tensor] of stateTensors(trainee))
+      torch.write(tensor, Float32Array.from(data(name) as Float32Array));
   });
   torch.scope(() => {
     const state: Record<string, Tensor> = {};
@@ -167,7 +183,9 @@ export function loadCheckpoint(directory: string, checkpoint: Checkpoint, traine
   network.setMask((data('network/mask') as Float32Array).subarray(0, network.met.length));
   const kept = data('network/kept') as Uint8Array;
   const { groups, offsets } = network.coupling;
-  network.setKept(groups.map(({ size }, g) => Array.from({ length: size }, (_, i) => i).filter(i => kept[offsets[g] + i] === 1)));
+  network.setKept(
+    groups.map(({ size }, g) => Array.from({ length: size }, (_, i) => i).filter(i => kept[offsets[g] + i] === 1)),
+  );
 }
 
 /** Parameters and statistics by name. */

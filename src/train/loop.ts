@@ -139,7 +139,11 @@ export function onDevice(
 function refuseNotFinite(report: StepReport, step: number, learningRate: number): void {
   const bad = (['L', 'G', 'R'] as const).filter(name => report[name] !== undefined && !Number.isFinite(report[name]));
   if (bad.length === 0) return;
-  throw new UserError('E_NOT_FINITE', `${bad.join(' and ')} is not a number at step ${step + 1} (learning rate ${learningRate.toPrecision(3)}).`, {
-    fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
-  });
+  throw new UserError(
+    'E_NOT_FINITE',
+    `${bad.join(' and ')} is not a number at step ${step + 1} (learning rate ${learningRate.toPrecision(3)}).`,
+    {
+      fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
+    },
+  );
 }

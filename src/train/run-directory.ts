@@ -19,9 +19,9 @@ export interface RunDirectory {
 }
 
 /** What a run writes before its first checkpoint. */
-const beginnings = ['start.onnx', 'config.json', 'events.jsonl'];
+const beginnings = ['start.onnx', 'start.onnx.data', 'config.json', 'events.jsonl'];
 /** What a killed process was writing; another process may just be making its lock. */
-const isTemporary = (file: string) => /\.tmp-\d+$/.test(file) && !isLock(file);
+const isTemporary = (file: string) => /\.(tmp|new)-\d+$/.test(file) && !isLock(file);
 const isLock = (file: string) => file.startsWith(lockFile);
 
 /**
@@ -73,7 +73,10 @@ export function createRunDirectory(out: string | undefined, name: string, needBy
 export function openRunDirectory(directory: string): RunDirectory {
   const path = resolve(directory);
   if (!existsSync(join(path, 'config.json'))) {
-    throw new UserError('E_NO_RUN', `${path} holds no run (there is no config.json).`, { where: '--resume', usage: true });
+    throw new UserError('E_NO_RUN', `${path} holds no run (there is no config.json).`, {
+      where: '--resume',
+      usage: true,
+    });
   }
   const release = takeRunLock(path);
   for (const file of readdirSync(path).filter(isTemporary)) rmSync(join(path, file), { force: true });
@@ -106,7 +109,11 @@ function filesIn(path: string): string[] {
   try {
     return readdirSync(path);
   } catch (error) {
-    throw new UserError('E_OUT', `${path} cannot be used as a folder: ${messageOf(error)}.`, { where: '--out', usage: true, cause: error });
+    throw new UserError('E_OUT', `${path} cannot be used as a folder: ${messageOf(error)}.`, {
+      where: '--out',
+      usage: true,
+      cause: error,
+    });
   }
 }
 
@@ -140,7 +147,11 @@ function makeFolder(path: string, made: string[]): void {
 }
 
 const cannotMake = (path: string, error: unknown): UserError =>
-  new UserError('E_OUT', `The folder ${path} could not be made: ${messageOf(error)}.`, { where: '--out', usage: true, cause: error });
+  new UserError('E_OUT', `The folder ${path} could not be made: ${messageOf(error)}.`, {
+    where: '--out',
+    usage: true,
+    cause: error,
+  });
 
 /** @returns whether it is gone */
 function removeEmpty(folder: string): boolean {
@@ -157,11 +168,16 @@ export function checkSpace(path: string, needBytes: number): void {
   const { bavail, bsize } = statfsSync(path);
   const free = bavail * bsize;
   if (free >= needBytes) return;
-  throw new UserError('E_DISK_SPACE', `The run needs about ${formatBytes(needBytes)} in ${path}, ${formatBytes(free)} are free.`, {
-    where: path,
-    fix: 'Free space or choose another --out.',
-  });
+  throw new UserError(
+    'E_DISK_SPACE',
+    `The run needs about ${formatBytes(needBytes)} in ${path}, ${formatBytes(free)} are free.`,
+    {
+      where: path,
+      fix: 'Free space or choose another --out.',
+    },
+  );
 }
 
 /** Write a JSON file of a run. */
-export const writeJson = (path: string, value: unknown): void => writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
+export const writeJson = (path: string, value: unknown): void =>
+  writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);

@@ -40,22 +40,48 @@ describe('refused before anything is trained, and without a trace', () => {
     ['an unknown architecture', { model: 'resnt8' }, 'E_UNKNOWN_MODEL', 2, /'resnt8'.*did you mean 'resnet8'/],
     ['a width for a file', { model: mlp, width: 4, untrained: true }, 'E_OPTION', 2, /--width/],
     ['imitation of a named architecture', { labels: 'none' }, 'E_OPTION', 2, /--labels none.*named architecture/],
-    ['a budget below the reachable range', { flops: 0.001 }, 'E_BUDGET_UNREACHABLE', 2, /0\.001 cannot be met: this network can keep 0\.\d+ to 1/],
+    [
+      'a budget below the reachable range',
+      { flops: 0.001 },
+      'E_BUDGET_UNREACHABLE',
+      2,
+      /0\.001 cannot be met: this network can keep 0\.\d+ to 1/,
+    ],
     ['a budget above it', { flops: 1e12 }, 'E_BUDGET_UNREACHABLE', 2, /cannot be met/],
     ['no budget', { flops: undefined }, 'E_BUDGET', 2, /No budget is given.*--flops 0\.35/],
     ['two budgets', { params: 0.5 }, 'E_BUDGET', 2, /More than one budget/],
     ['steps and epochs', { epochs: 1 }, 'E_OPTION', 2, /--steps and --epochs/],
-    ['a search that ends before it begins', { searchFrom: 0.8, searchUntil: 0.2 }, 'E_OPTION', 2, /--search-until 0\.2/],
+    [
+      'a search that ends before it begins',
+      { searchFrom: 0.8, searchUntil: 0.2 },
+      'E_OPTION',
+      2,
+      /--search-until 0\.2/,
+    ],
     ['an unknown data set', { data: 'cifar11' }, 'E_DATA_UNKNOWN', 2, /cifar10/],
     ['no data', { data: undefined }, 'E_OPTION', 2, /--data is missing/],
     ['no model', { model: undefined }, 'E_OPTION', 2, /the model is missing/],
     ['images that are too small', { model: 'vgg11-bn', width: undefined }, 'E_INPUT_TOO_SMALL', 2, /8x8/],
-    ['another number of classes', { ...withoutModel, width: undefined, model: trained, data: data.replace('classes=4', 'classes=5') }, 'E_LABEL_COUNT', 1, /4 classes.*5/],
-    ['other images than it was trained on', { ...withoutModel, width: undefined, model: trained, data: `${data},seed=5` }, 'E_NEAR_CHANCE', 1, /chance is 25.*scale.*mean.*--color/],
+    [
+      'another number of classes',
+      { ...withoutModel, width: undefined, model: trained, data: data.replace('classes=4', 'classes=5') },
+      'E_LABEL_COUNT',
+      1,
+      /4 classes.*5/,
+    ],
+    [
+      'other images than it was trained on',
+      { ...withoutModel, width: undefined, model: trained, data: `${data},seed=5` },
+      'E_NEAR_CHANCE',
+      1,
+      /chance is 25.*scale.*mean.*--color/,
+    ],
   ])('%s', async (_, change, code, status, words) => {
     const place = scratch();
     const { events, context } = recording();
-    const error = await refusal(prune({ ...settings, ...change, out: join(place, 'deep', 'run') } as Parameters<typeof prune>[0], context));
+    const error = await refusal(
+      prune({ ...settings, ...change, out: join(place, 'deep', 'run') } as Parameters<typeof prune>[0], context),
+    );
     expect([error.code, error.exitCode]).toEqual([code, status]);
     expect(error.message).toMatch(words);
     expect(error.message).not.toContain('\n');
@@ -86,7 +112,10 @@ describe('refused before anything is trained, and without a trace', () => {
     const two = new GraphBuilder();
     const sum = two.node('Add', [two.input('a', ['N', 3, 8, 8]), two.input('b', ['N', 3, 8, 8])]);
     const flat = two.node('Flatten', [sum]);
-    two.output(two.node('Gemm', [two.node('Gemm', [flat, normal(two, 'v', [192, 8], 0.1)]), normal(two, 'w', [8, 4], 0.1)]), ['N', 4]);
+    two.output(
+      two.node('Gemm', [two.node('Gemm', [flat, normal(two, 'v', [192, 8], 0.1)]), normal(two, 'w', [8, 4], 0.1)]),
+      ['N', 4],
+    );
     const rows = new GraphBuilder();
     const hidden = rows.node('Relu', [rows.node('Gemm', [rows.input('x', ['N', 7]), normal(rows, 'v', [7, 8], 0.1)])]);
     rows.output(rows.node('Gemm', [hidden, normal(rows, 'w', [8, 4], 0.1)]), ['N', 4]);
@@ -141,7 +170,10 @@ describe('on the command line', () => {
   });
 
   test('a failure that is no mistake in usage has exit status 1', async () => {
-    const { code, out, err } = await cli(['prune', trained, '--data', `${data},seed=5`, '--flops', '0.5', '--out', join(scratch(), 'run')], commands);
+    const { code, out, err } = await cli(
+      ['prune', trained, '--data', `${data},seed=5`, '--flops', '0.5', '--out', join(scratch(), 'run')],
+      commands,
+    );
     expect([code, out]).toEqual([1, '']);
     expect(err.trim().split('\n').at(-1)).toMatch(/^error\[E_NEAR_CHANCE\]/);
   });
@@ -151,7 +183,9 @@ describe('a loss that is not finite', () => {
   test('stops the run, and the last good checkpoint stays', async () => {
     const out = join(scratch(), 'run');
     const { events, context } = recording();
-    const error = await refusal(prune({ ...withoutModel, model: mlp, untrained: true, lr: 1e6, steps: 40, out }, context));
+    const error = await refusal(
+      prune({ ...withoutModel, model: mlp, untrained: true, lr: 1e6, steps: 40, out }, context),
+    );
     expect([error.code, error.exitCode]).toEqual(['E_NOT_FINITE', 1]);
     expect(error.message).toContain('--lr');
     expect(events.every(({ L = 0 }) => Number.isFinite(L))).toBe(true);
@@ -208,7 +242,10 @@ describe('two runs into one folder', () => {
     mkdirSync(out);
     for (const file of ['start.onnx', 'config.json.tmp-99']) writeFileSync(join(out, file), 'half');
     // No process has this number: Linux gives 2^22 at most.
-    writeFileSync(join(out, 'run.lock'), JSON.stringify({ host: (await import('node:os')).hostname(), pid: 2 ** 23, started: null }));
+    writeFileSync(
+      join(out, 'run.lock'),
+      JSON.stringify({ host: (await import('node:os')).hostname(), pid: 2 ** 23, started: null }),
+    );
     await prune({ ...settings, out });
     expect(readdirSync(out)).not.toContain('config.json.tmp-99');
     expect(readdirSync(out)).not.toContain('run.lock');

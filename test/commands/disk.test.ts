@@ -42,39 +42,51 @@ const free = () => rmSync(join(disk!, 'ballast'));
 /** A checkpoint of it has 0.4 MB. */
 const settings = { model: 'mlp-200-100', data, flops: 0.5, batch: 16, threads: 1, steps: 20 } as const;
 
-test.skipIf(!disk)('the disk is full at a save: an error with path and bytes, and nothing that was saved is lost', async () => {
-  const [whole, out] = [join(folder, 'whole'), join(disk!, 'run')];
-  await prune({ ...settings, out: whole });
+test.skipIf(!disk)(
+  'the disk is full at a save: an error with path and bytes, and nothing that was saved is lost',
+  async () => {
+    const [whole, out] = [join(folder, 'whole'), join(disk!, 'run')];
+    await prune({ ...settings, out: whole });
 
-  // Room for a few lines of the log, not for a checkpoint.
-  const { context } = recording(event => {
-    if (afterStep(5)(event)) fill(100_000);
-    return event.type === 'step' && event.step === 12;
-  });
-  const error = await refusal(prune({ ...settings, out }, context));
-  expect([error.code, error.exitCode]).toEqual(['E_WRITE', 1]);
-  expect(error.message).toMatch(/Could not write \d{6} bytes to .*checkpoint-12\.safetensors: ENOSPC/);
-  expect(readdirSync(out).sort()).toEqual(['checkpoint-1.safetensors', 'checkpoint.json', 'config.json', 'events.jsonl', 'start.onnx']);
-  expect(JSON.parse(readFileSync(join(out, 'checkpoint.json'), 'utf8'))).toMatchObject({ step: 1, file: 'checkpoint-1.safetensors' });
+    // Room for a few lines of the log, not for a checkpoint.
+    const { context } = recording(event => {
+      if (afterStep(5)(event)) fill(100_000);
+      return event.type === 'step' && event.step === 12;
+    });
+    const error = await refusal(prune({ ...settings, out }, context));
+    expect([error.code, error.exitCode]).toEqual(['E_WRITE', 1]);
+    expect(error.message).toMatch(/Could not write \d{6} bytes to .*checkpoint-12\.safetensors: ENOSPC/);
+    expect(readdirSync(out).sort()).toEqual([
+      'checkpoint-1.safetensors',
+      'checkpoint.json',
+      'config.json',
+      'events.jsonl',
+      'start.onnx',
+    ]);
+    expect(JSON.parse(readFileSync(join(out, 'checkpoint.json'), 'utf8'))).toMatchObject({
+      step: 1,
+      file: 'checkpoint-1.safetensors',
+    });
 
-  // Still full: the same, and still nothing lost.
-  expect((await refusal(prune({ resume: out }))).code).toBe('E_WRITE');
-  free();
+    // Still full: the same, and still nothing lost.
+    expect((await refusal(prune({ resume: out }))).code).toBe('E_WRITE');
+    free();
 
-  // Full again when the result is written.
-  const atEnd = recording(event => {
-    if (event.type === 'evaluation' && event.step === 20) fill(50_000);
-    return false;
-  });
-  const late = await refusal(prune({ resume: out }, atEnd.context));
-  expect([late.code, late.exitCode]).toEqual(['E_WRITE', 1]);
-  expect(late.message).toMatch(/\d+ bytes to .*trained\.onnx/);
-  free();
+    // Full again when the result is written.
+    const atEnd = recording(event => {
+      if (event.type === 'evaluation' && event.step === 20) fill(50_000);
+      return false;
+    });
+    const late = await refusal(prune({ resume: out }, atEnd.context));
+    expect([late.code, late.exitCode]).toEqual(['E_WRITE', 1]);
+    expect(late.message).toMatch(/\d+ bytes to .*trained\.onnx/);
+    free();
 
-  await prune({ resume: out });
-  expect(hashes(out)).toEqual(hashes(whole));
-  expect(log(out)).toEqual(log(whole));
-});
+    await prune({ resume: out });
+    expect(hashes(out)).toEqual(hashes(whole));
+    expect(log(out)).toEqual(log(whole));
+  },
+);
 
 test.skipIf(!disk)('no room for a single line of the log', async () => {
   const out = join(disk!, 'log');
@@ -87,7 +99,11 @@ test.skipIf(!disk)('no room for a single line of the log', async () => {
   expect(error.message).toMatch(/\d+ bytes to .*events\.jsonl/);
   free();
   expect(await prune({ resume: out }, recording(afterStep(30)).context)).toMatchObject({ step: 30 });
-  expect(log(out).filter(({ type }) => type === 'step').map(({ step }) => step)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+  expect(
+    log(out)
+      .filter(({ type }) => type === 'step')
+      .map(({ step }) => step),
+  ).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
 });
 
 test.skipIf(!disk)('too little room is seen before anything is trained', async () => {

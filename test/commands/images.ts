@@ -20,7 +20,10 @@ export async function writeImage(path: string, color: Color, index: number): Pro
  * A folder of images: `train/<class>/` and `val/<class>/`, or `<class>/` alone for the part ''.
  * @param counts number of images by part and class
  */
-export async function writeImages(folder: string, counts: Readonly<Record<string, Partial<Record<Color, number>>>>): Promise<string> {
+export async function writeImages(
+  folder: string,
+  counts: Readonly<Record<string, Partial<Record<Color, number>>>>,
+): Promise<string> {
   for (const [part, classes] of Object.entries(counts)) {
     for (const [color, count] of Object.entries(classes)) {
       const place = join(folder, part, color);

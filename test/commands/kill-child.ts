@@ -2,7 +2,10 @@
 import { beginRun, type GivenOptions, resumeRun } from '../../src/commands/run-start.ts';
 import { prepareTraining } from '../../src/commands/training-run.ts';
 
-const { resume, model, flops, ...given } = JSON.parse(process.argv[2]) as GivenOptions & { model: string; flops: number };
+const { resume, model, flops, ...given } = JSON.parse(process.argv[2]) as GivenOptions & {
+  model: string;
+  flops: number;
+};
 const context = {
   signal: new AbortController().signal,
   say: () => {},
@@ -11,7 +14,10 @@ const context = {
 };
 const started =
   resume === undefined
-    ? await beginRun({ verb: 'prune', method: 's2h', model, given, budget: { resource: 'macs', value: flops } }, context)
+    ? await beginRun(
+        { verb: 'prune', method: 's2h', model, given, budget: { resource: 'macs', value: flops } },
+        context,
+      )
     : await resumeRun('prune', { resume }, context);
 const run = await prepareTraining(started.plan, context);
 await run.go(started.directory, { saveEverySeconds: 0 });

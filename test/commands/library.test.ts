@@ -27,7 +27,8 @@ test('events go to the callback, one for every step, and the result is plain dat
   expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   expect(events.filter(({ type }) => type === 'evaluation').map(({ step }) => step)).toEqual([8, 10]);
   expect(events.filter(({ type }) => type === 'checkpoint').map(({ step }) => step)).toEqual([1, 10]);
-  for (const name of ['L', 'G', 'R', 'ratio', 'learningRate', 'imagesPerSecond']) expect(steps[0][name]).toBeTypeOf('number');
+  for (const name of ['L', 'G', 'R', 'ratio', 'learningRate', 'imagesPerSecond'])
+    expect(steps[0][name]).toBeTypeOf('number');
   expect(said[0]).toMatch(/: 10 steps of 16 images\.$/);
   expect(JSON.parse(JSON.stringify(result))).toEqual(result);
   expect(result.macs.ratio).toBeLessThanOrEqual(0.5);
@@ -78,14 +79,24 @@ test('runs in one process do not depend on each other, and leave no tensor behin
   const torch = await openEngine();
   const folder = scratch();
   let most = 0;
-  await prune({ ...settings, out: join(folder, 'first') }, { onEvent: () => (most = Math.max(most, torch.liveTensors())) });
+  await prune(
+    { ...settings, out: join(folder, 'first') },
+    { onEvent: () => (most = Math.max(most, torch.liveTensors())) },
+  );
   expect(most).toBeGreaterThan(50);
   const live = torch.liveTensors();
   await prune({ ...settings, out: join(folder, 'other'), seed: 1, optimizer: 'adamw', method: 'dmp' });
   await prune({ ...settings, out: join(folder, 'stopped') }, recording(afterStep(4)).context);
   const { flops: _, searchFrom: _from, ...plain } = settings;
   await train({ ...plain, out: join(folder, 'trained') });
-  await prune({ ...plain, width: undefined, flops: 0.5, model: join(folder, 'trained', 'trained.onnx'), labels: 'none', out: join(folder, 'imitated') });
+  await prune({
+    ...plain,
+    width: undefined,
+    flops: 0.5,
+    model: join(folder, 'trained', 'trained.onnx'),
+    labels: 'none',
+    out: join(folder, 'imitated'),
+  });
   await refusal(prune({ ...settings, lr: 1e30, out: join(folder, 'broken') }));
   await prune({ ...settings, out: join(folder, 'again') });
   expect(torch.liveTensors()).toBe(live);
@@ -112,7 +123,9 @@ test('nothing is printed', async () => {
     await callable(command)(${JSON.stringify({ ...settings, steps: 4, out })});
     process.exit(0);
   `;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], { cwd: resolve(import.meta.dirname, '../..') });
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    cwd: resolve(import.meta.dirname, '../..'),
+  });
   let printed = '';
   child.stdout.on('data', chunk => (printed += chunk));
   child.stderr.on('data', chunk => (printed += chunk));

@@ -8,7 +8,7 @@ import { command as pruneCommand } from '../../src/commands/prune.ts';
 import { GraphBuilder, type OnnxModel, writeModel } from '../../src/onnx/index.ts';
 import { readJsonLines } from '../../src/util/jsonl.ts';
 import { writeImage, writeImages } from './images.ts';
-import { normal, recording, refusal, scratch, tiny } from './support.ts';
+import { normal, recording, refusal, scratch } from './support.ts';
 
 // Latency is measured for seconds, and is not what these tests are about.
 vi.mock('../../src/runtime/latency.ts', async original => {
@@ -23,7 +23,9 @@ const evaluate = callable(evalCommand);
 function pooledNet(): OnnxModel {
   const g = new GraphBuilder({ name: 'pooled' });
   const x = g.input('input', ['N', 3, 16, 16]);
-  const conv = g.node('Conv', [x, normal(g, 'w', [12, 3, 3, 3], 0.2), normal(g, 'b', [12], 0.1)], { pads: [1, 1, 1, 1] });
+  const conv = g.node('Conv', [x, normal(g, 'w', [12, 3, 3, 3], 0.2), normal(g, 'b', [12], 0.1)], {
+    pads: [1, 1, 1, 1],
+  });
   const pooled = g.node('GlobalAveragePool', [g.node('Relu', [conv])]);
   const statistic = (name: string, value: number) => g.initializer(name, new Float32Array(12).fill(value), [12]);
   const norm = g.node('BatchNormalization', [
@@ -33,7 +35,10 @@ function pooledNet(): OnnxModel {
     statistic('mean', 0),
     statistic('variance', 1),
   ]);
-  g.output(g.node('Gemm', [g.node('Flatten', [norm]), normal(g, 'v', [2, 12], 0.3), normal(g, 'c', [2], 0.1)], { transB: 1 }), ['N', 2]);
+  g.output(
+    g.node('Gemm', [g.node('Flatten', [norm]), normal(g, 'v', [2, 12], 0.3), normal(g, 'c', [2], 0.1)], { transB: 1 }),
+    ['N', 2],
+  );
   return g.model();
 }
 
@@ -48,7 +53,8 @@ describe('batches that do not come out even (openvinotoolkit/nncf PR#379)', () =
     const { said, context } = recording();
     const result = (await prune({ ...settings, data: images, steps: 6, out, ...options }, context)) as PruneResult;
     for (const event of readJsonLines(join(out, 'events.jsonl'))) {
-      for (const value of Object.values(event)) if (typeof value === 'number') expect(Number.isFinite(value)).toBe(true);
+      for (const value of Object.values(event))
+        if (typeof value === 'number') expect(Number.isFinite(value)).toBe(true);
     }
     // JSON has null for NaN.
     expect(JSON.stringify(result.accuracy)).not.toMatch(/:null/);
@@ -61,7 +67,9 @@ describe('batches that do not come out even (openvinotoolkit/nncf PR#379)', () =
     expect(result.accuracy.onnx.images).toBe(33);
     expect(result.accuracy.hard.images).toBe(33);
     // A tenth of each class steers: 30 + 29 are left to train on.
-    expect(said).toMatch(/Each epoch leaves out 27 of 59 training images \(others each time\): they fill no batch of 32\./);
+    expect(said).toMatch(
+      /Each epoch leaves out 27 of 59 training images \(others each time\): they fill no batch of 32\./,
+    );
     expect(result.droppedImages).toBe(27);
     expect(result.notes.join()).toContain('leaves out 27 of 59');
     expect((await evaluate({ file: join(out, 'pruned.onnx'), data: images })).images).toBe(33);
@@ -90,7 +98,9 @@ describe('batches that do not come out even (openvinotoolkit/nncf PR#379)', () =
 
   test('a batch of one is refused where normalisation sees a single value', async () => {
     const place = scratch();
-    const error = await refusal(prune({ ...settings, data: join(folder, 'few'), steps: 6, batch: 1, out: join(place, 'run') }));
+    const error = await refusal(
+      prune({ ...settings, data: join(folder, 'few'), steps: 6, batch: 1, out: join(place, 'run') }),
+    );
     expect([error.code, error.exitCode]).toEqual(['E_BATCH_OF_ONE', 1]);
     expect(error.message).toMatch(/BatchNormalization_\d.*--batch 2/);
   });
@@ -107,14 +117,20 @@ describe('going on with other settings (huggingface/transformers#18070)', () => 
     await writeImages(images, { train: { red: 20, blue: 20 }, val: { red: 4, blue: 4 } });
     const result = (await prune({ ...settings, out })) as PruneResult;
     expect(result).toMatchObject({ epochs: 2, steps: 4 });
-    expect(await prune({ ...settings, out: stopped }, recording(event => event.step === 2).context)).toMatchObject({ step: 2 });
+    expect(await prune({ ...settings, out: stopped }, recording(event => event.step === 2).context)).toMatchObject({
+      step: 2,
+    });
   });
 
   test.each([
     ['--epochs', { epochs: 4 }, /--epochs 4 \(the run has 2\)/],
     ['--steps', { steps: 400 }, /--steps 400 \(the run has 4\)/],
     ['--batch', { batch: 8 }, /--batch 8 \(the run has 16\)/],
-    ['--lr and --seed', { lr: 0.3, seed: 5 }, /--lr 0\.3 \(the run has 0\.1\), --seed 5 \(the run has 0\)|--seed 5 .*--lr 0\.3/],
+    [
+      '--lr and --seed',
+      { lr: 0.3, seed: 5 },
+      /--lr 0\.3 \(the run has 0\.1\), --seed 5 \(the run has 0\)|--seed 5 .*--lr 0\.3/,
+    ],
     ['--flops', { flops: 0.4 }, /--flops 0\.4 \(the run has 0\.5\)/],
     ['--method', { method: 'dmp' as const }, /--method "dmp" \(the run has "s2h"\)/],
     ['--mean', { mean: [0.5] }, /--mean \[0\.5\] \(the run has none\)/],
@@ -133,17 +149,23 @@ describe('going on with other settings (huggingface/transformers#18070)', () => 
   });
 
   test('--threads: refused when the run has ended, honoured and listed before', async () => {
-    expect((await refusal(prune({ resume: out, threads: 2 }))).message).toMatch(/has ended.*--threads 2 \(the run has 1\)/);
+    expect((await refusal(prune({ resume: out, threads: 2 }))).message).toMatch(
+      /has ended.*--threads 2 \(the run has 1\)/,
+    );
     const { said, context } = recording();
     const result = (await prune({ resume: stopped, threads: 2 }, context)) as PruneResult;
     expect(result).toMatchObject({ steps: 4, threads: 2, threadsWhy: '--threads' });
-    expect(said.join('\n')).toContain('--threads is 2 now (the run began with 1): the result may differ in the last bits.');
+    expect(said.join('\n')).toContain(
+      '--threads is 2 now (the run began with 1): the result may differ in the last bits.',
+    );
     expect(result.notes.join()).toContain('--threads is 2 now');
   });
 
   test('the learning rate never stands at zero', () => {
     for (const run of [out, stopped]) {
-      const rates = readJsonLines(join(run, 'events.jsonl')).flatMap(event => (event.type === 'step' ? [event.learningRate] : []));
+      const rates = readJsonLines(join(run, 'events.jsonl')).flatMap(event =>
+        event.type === 'step' ? [event.learningRate] : [],
+      );
       expect(rates).toHaveLength(4);
       expect(Math.min(...(rates as number[]))).toBeGreaterThan(0.005);
     }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { callable, type CommandEvent } from '../../src/commands/command.ts';
+import { type CommandEvent, callable } from '../../src/commands/command.ts';
 import { command as pruneCommand } from '../../src/commands/prune.ts';
 import { command as trainCommand } from '../../src/commands/train.ts';
 import { writeModel } from '../../src/onnx/index.ts';
@@ -58,7 +58,10 @@ describe('a run that is stopped and goes on ends like one that is not', () => {
     ['after the freeze', afterStep(16)],
     ['in the last step', afterStep(20)],
     ['after the last evaluation', evaluationAt(20)],
-    ['while the result is made', (event: CommandEvent) => event.type === 'progress' && event.label === 'evaluating the start'],
+    [
+      'while the result is made',
+      (event: CommandEvent) => event.type === 'progress' && event.label === 'evaluating the start',
+    ],
   ])('%s', async (_, stop) => {
     const parts = join(scratch(), 'parts');
     const first = await prune({ ...settings, out: parts }, recording(stop).context);
@@ -86,7 +89,9 @@ describe('a run that is stopped and goes on ends like one that is not', () => {
     truncateSync(join(parts, 'checkpoint-12.safetensors'), 5000);
     const { said, events, context } = recording();
     await prune({ resume: parts }, context);
-    expect(said.join('\n')).toMatch(/checkpoint-12\.safetensors is damaged\. The run goes on from the one before, of step 7\./);
+    expect(said.join('\n')).toMatch(
+      /checkpoint-12\.safetensors is damaged\. The run goes on from the one before, of step 7\./,
+    );
     expect(events.find(({ type }) => type === 'step')).toMatchObject({ step: 8 });
     expect(hashes(parts)).toEqual(hashes(whole));
     expect(log(parts)).toEqual(log(whole));
@@ -111,7 +116,9 @@ describe('a run that is stopped and goes on ends like one that is not', () => {
   test('a run that has ended prints its result again', async () => {
     const { said, events, context } = recording();
     const before = hashes(whole, readdirSync(whole));
-    expect(await prune({ resume: whole }, context)).toEqual(JSON.parse(readFileSync(join(whole, 'result.json'), 'utf8')));
+    expect(await prune({ resume: whole }, context)).toEqual(
+      JSON.parse(readFileSync(join(whole, 'result.json'), 'utf8')),
+    );
     expect([said, events]).toEqual([[], []]);
     expect(hashes(whole, readdirSync(whole))).toEqual(before);
   });
@@ -147,11 +154,28 @@ describe('so does every kind of run', () => {
     expect(log(parts)).toEqual(log(whole));
   });
 
+  test('a file with its weights in another file', async () => {
+    const model = join(scratch(), 'mlp.onnx');
+    const network = buildNetwork('mlp-24-16', { classes: 4, channels: 3, size: [8, 8], seed: 3 });
+    expect(writeModel(network, model, { externalThreshold: 512 })).toHaveLength(2);
+    const { width: _, ...rest } = settings;
+    const { whole, parts } = await twice(prune, prune, { ...rest, model, untrained: true }, afterStep(9));
+    const files = ['trained.onnx', 'trained.onnx.data', 'pruned.onnx', 'pruned.onnx.data', 'plan.json'].filter(file =>
+      readdirSync(whole).includes(file),
+    );
+    expect(hashes(parts, files)).toEqual(hashes(whole, files));
+    writeFileSync(join(parts, 'start.onnx.data'), 'other');
+    expect((await refusal(prune({ resume: parts }))).code).toBe('E_RUN_CHANGED');
+  });
+
   test('plain training', async () => {
     const [whole, parts] = [join(scratch(), 'whole'), join(scratch(), 'parts')];
     const { flops: _, searchFrom: _from, searchUntil: _until, ...options } = settings;
     await train({ ...options, out: whole });
-    expect(await train({ ...options, out: parts }, recording(afterStep(9)).context)).toMatchObject({ stopped: true, step: 9 });
+    expect(await train({ ...options, out: parts }, recording(afterStep(9)).context)).toMatchObject({
+      stopped: true,
+      step: 9,
+    });
     await train({ resume: parts });
     expect(hashes(parts, ['trained.onnx'])).toEqual(hashes(whole, ['trained.onnx']));
     expect(log(parts)).toEqual(log(whole));

@@ -98,7 +98,9 @@ export function normal(g: GraphBuilder, name: string, dims: readonly number[], s
 export function dropoutNet(): OnnxModel {
   const g = new GraphBuilder({ name: 'dropout' });
   const x = g.input('input', ['N', 3, 8, 8]);
-  const conv = g.node('Conv', [x, normal(g, 'w', [12, 3, 3, 3], 0.3), normal(g, 'b', [12], 0.1)], { pads: [1, 1, 1, 1] });
+  const conv = g.node('Conv', [x, normal(g, 'w', [12, 3, 3, 3], 0.3), normal(g, 'b', [12], 0.1)], {
+    pads: [1, 1, 1, 1],
+  });
   const ratio = g.initializer('ratio', Float32Array.of(0.5), []);
   const training = g.initializer('training', Uint8Array.of(0), [], DataType.BOOL);
   const dropped = g.node('Dropout', [g.node('Relu', [conv]), ratio, training]);

@@ -12,7 +12,10 @@ const hasTaskset = spawnSync('taskset', ['-c', '0', 'true']).status === 0;
 async function onOneProcessor(...args: string[]) {
   const bin = join(root, 'src/cli/bin.ts');
   const { OMP_NUM_THREADS: _, ...env } = process.env;
-  const child = spawn('taskset', ['-c', '0', process.execPath, '--import', 'tsx', bin, ...args, '--json'], { cwd: root, env });
+  const child = spawn('taskset', ['-c', '0', process.execPath, '--import', 'tsx', bin, ...args, '--json'], {
+    cwd: root,
+    env,
+  });
   let out = '';
   let err = '';
   child.stdout.on('data', chunk => (out += chunk));
@@ -22,19 +25,35 @@ async function onOneProcessor(...args: string[]) {
 }
 
 describe('threads follow the affinity mask (microsoft/onnxruntime#10113, #8313)', () => {
-  test.skipIf(!hasTaskset)('prune and eval on one processor: one thread, the reason in the result, and nothing about pinning', async () => {
-    const out = join(scratch(), 'run');
-    const pruned = await onOneProcessor('prune', 'mlp-24', '--data', data, '--flops', '0.5', '--steps', '4', '--batch', '16', '--out', out);
-    expect(pruned.code, pruned.err).toBe(0);
-    const { threads, threadsWhy, latency } = pruned.result();
-    expect([threads, threadsWhy]).toEqual([1, '1 available processor']);
-    expect(latency.map((row: { threads: number }) => row.threads)).toEqual([1, 1]);
-    expect(pruned.err).not.toMatch(/affinity|pin|pthread/i);
+  test.skipIf(!hasTaskset)(
+    'prune and eval on one processor: one thread, the reason in the result, and nothing about pinning',
+    async () => {
+      const out = join(scratch(), 'run');
+      const pruned = await onOneProcessor(
+        'prune',
+        'mlp-24',
+        '--data',
+        data,
+        '--flops',
+        '0.5',
+        '--steps',
+        '4',
+        '--batch',
+        '16',
+        '--out',
+        out,
+      );
+      expect(pruned.code, pruned.err).toBe(0);
+      const { threads, threadsWhy, latency } = pruned.result();
+      expect([threads, threadsWhy]).toEqual([1, '1 available processor']);
+      expect(latency.map((row: { threads: number }) => row.threads)).toEqual([1, 1]);
+      expect(pruned.err).not.toMatch(/affinity|pin|pthread/i);
 
-    const evaluated = await onOneProcessor('eval', join(out, 'pruned.onnx'), '--data', data);
-    expect([evaluated.code, evaluated.err]).toEqual([0, '']);
-    expect(evaluated.result()).toMatchObject({ threads: 1, threadsWhy: '1 available processor' });
-  });
+      const evaluated = await onOneProcessor('eval', join(out, 'pruned.onnx'), '--data', data);
+      expect([evaluated.code, evaluated.err]).toEqual([0, '']);
+      expect(evaluated.result()).toMatchObject({ threads: 1, threadsWhy: '1 available processor' });
+    },
+  );
 });
 
 describe('threads follow the CPU quota (ollama/ollama#17916)', () => {
@@ -51,24 +70,66 @@ describe('threads follow the CPU quota (ollama/ollama#17916)', () => {
 
   test.each<[string, Record<string, string>, number, RegExp]>([
     ['none', {}, 8, /^8 available processors$/],
-    ['version 2, one processor', { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '100000 100000\n' }, 1, /^CPU quota of 1 processors$/],
-    ['version 2, one and a half', { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '150000 100000\n' }, 2, /quota of 1\.5/],
-    ['version 2, a tenth', { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '10000 100000\n' }, 1, /quota of 0\.1/],
-    ['version 2, unlimited', { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': 'max 100000\n' }, 8, /8 available/],
+    [
+      'version 2, one processor',
+      { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '100000 100000\n' },
+      1,
+      /^CPU quota of 1 processors$/,
+    ],
+    [
+      'version 2, one and a half',
+      { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '150000 100000\n' },
+      2,
+      /quota of 1\.5/,
+    ],
+    [
+      'version 2, a tenth',
+      { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '10000 100000\n' },
+      1,
+      /quota of 0\.1/,
+    ],
+    [
+      'version 2, unlimited',
+      { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': 'max 100000\n' },
+      8,
+      /8 available/,
+    ],
     [
       'version 2, of a group above',
-      { 'proc/self/cgroup': '0::/a/b\n', 'sys/fs/cgroup/a/cpu.max': '300000 100000\n', 'sys/fs/cgroup/a/b/cpu.max': 'max 100000\n' },
+      {
+        'proc/self/cgroup': '0::/a/b\n',
+        'sys/fs/cgroup/a/cpu.max': '300000 100000\n',
+        'sys/fs/cgroup/a/b/cpu.max': 'max 100000\n',
+      },
       3,
       /quota of 3/,
     ],
-    ['version 2, more than there are', { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '6400000 100000\n' }, 8, /8 available/],
+    [
+      'version 2, more than there are',
+      { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '6400000 100000\n' },
+      8,
+      /8 available/,
+    ],
     [
       'version 1',
-      { 'proc/self/cgroup': '4:cpu,cpuacct:/docker/x\n1:name=systemd:/y\n', [`${cpu}/cpu.cfs_quota_us`]: '250000\n', [`${cpu}/cpu.cfs_period_us`]: '100000\n' },
+      {
+        'proc/self/cgroup': '4:cpu,cpuacct:/docker/x\n1:name=systemd:/y\n',
+        [`${cpu}/cpu.cfs_quota_us`]: '250000\n',
+        [`${cpu}/cpu.cfs_period_us`]: '100000\n',
+      },
       3,
       /quota of 2\.5/,
     ],
-    ['version 1, unlimited', { 'proc/self/cgroup': '4:cpu,cpuacct:/\n', [`${cpu}/cpu.cfs_quota_us`]: '-1\n', [`${cpu}/cpu.cfs_period_us`]: '100000\n' }, 8, /8 available/],
+    [
+      'version 1, unlimited',
+      {
+        'proc/self/cgroup': '4:cpu,cpuacct:/\n',
+        [`${cpu}/cpu.cfs_quota_us`]: '-1\n',
+        [`${cpu}/cpu.cfs_period_us`]: '100000\n',
+      },
+      8,
+      /8 available/,
+    ],
   ])('%s', (_, files, threads, why) => {
     const limit = allowedThreads(8, machine(files), {});
     expect(limit.threads).toBe(threads);

@@ -5,7 +5,7 @@ import { callable } from '../../src/commands/command.ts';
 import type { PruneResult } from '../../src/commands/outcome.ts';
 import { command as pruneCommand } from '../../src/commands/prune.ts';
 import { coupled } from '../../src/commands/starting-model.ts';
-import { command as trainCommand, type TrainResult } from '../../src/commands/train.ts';
+import { type TrainResult, command as trainCommand } from '../../src/commands/train.ts';
 import { readModel } from '../../src/onnx/index.ts';
 import { costOf } from '../../src/prune/cost.ts';
 import { afterStep, data, recording, refusal, scratch, tiny } from './support.ts';

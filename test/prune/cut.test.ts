@@ -21,7 +21,7 @@ import { couplingOf, everything, type Net, netOf, outputsOf, randomPlan, sizes }
 /** Cut a net by a plan and see that its outputs are exactly those of the full net with its consumers zeroed. */
 async function exactCut(model: OnnxModel, kept: KeptChannels, options?: CouplingOptions): Promise<OnnxModel> {
   const coupling = couplingOf(model, options);
-  expect(coupling.groups.map(({ size }) => size).every((size, g) => kept[g].every(c => c < size))).toBe(true);
+  expect(kept).toHaveLength(coupling.groups.length);
   const cut = cutModel(coupling, kept);
   expect(await outputsOf(cut)).toEqual(await outputsOf(zeroConsumers(coupling, kept)));
   return cut;
@@ -47,29 +47,54 @@ describe('cut files equal the zeroed full ones', () => {
   const sixOf8 = [[0, 1, 2, 4, 6, 7]];
   const forms: [string, OnnxModel, KeptChannels][] = [
     ['a chain', around((g, a) => g.op('Relu', [g.norm(a, 8)])), sixOf8],
-    ['a one-channel map on the left (B01)', around((g, a) => g.op('Mul', [g.conv('X', 3, 1, { name: 'm' }), a])), sixOf8],
-    ['a one-channel map on the right (B01)', around((g, a) => g.op('Add', [a, g.conv('X', 3, 1, { name: 'm' })])), sixOf8],
+    [
+      'a one-channel map on the left (B01)',
+      around((g, a) => g.op('Mul', [g.conv('X', 3, 1, { name: 'm' }), a])),
+      sixOf8,
+    ],
+    [
+      'a one-channel map on the right (B01)',
+      around((g, a) => g.op('Add', [a, g.conv('X', 3, 1, { name: 'm' })])),
+      sixOf8,
+    ],
     ...[2, -1].map((axis): [string, OnnxModel, KeptChannels] => [
       `channels joined along axis ${axis} (B02)`,
       around((g, a) => g.op('Relu', [g.norm(g.op('Concat', [a, g.conv('X', 3, 8)], { axis }), 8)])),
       sixOf8,
     ]),
-    ['squeeze and excitation', around((g, a) => {
-      const squeezed = g.op('GlobalAveragePool', [a]);
-      return g.op('Mul', [a, g.op('Relu', [g.conv(squeezed, 8, 8, { name: 'e', kernel: 1 })])]);
-    }), sixOf8],
+    [
+      'squeeze and excitation',
+      around((g, a) => {
+        const squeezed = g.op('GlobalAveragePool', [a]);
+        return g.op('Mul', [a, g.op('Relu', [g.conv(squeezed, 8, 8, { name: 'e', kernel: 1 })])]);
+      }),
+      sixOf8,
+    ],
     ['weights in Constant nodes', around((g, a) => g.op('Relu', [g.norm(a, 8)]), 8, { weightsInNodes: true }), sixOf8],
-    ['a depthwise convolution with multiplier 2', around((g, a) => g.conv(a, 8, 16, { name: 'd', group: 8 }), 16), sixOf8],
-    ['a padded shortcut', netOf((g, x) => {
-      const a = g.conv(x, 3, 4, { name: 'a' });
-      const padded = g.op('Pad', [a, g.ints('pads', 0, 2, 0, 0, 0, 2, 0, 0)]);
-      return g.conv(g.op('Relu', [g.op('Add', [padded, g.conv(a, 4, 8, { name: 'b' })])]), 8, 5, { name: 'c' });
-    }), [[1, 2], [0, 3]]],
-    ['an axis that is picked twice', around((g, a) => g.op('Gather', [a, g.ints('i', 7, -8, 3, 3, 5, 0)], { axis: 1 }), 6), [[0, 2], [0], [1]].slice(0, 2)],
+    [
+      'a depthwise convolution with multiplier 2',
+      around((g, a) => g.conv(a, 8, 16, { name: 'd', group: 8 }), 16),
+      sixOf8,
+    ],
+    [
+      'a padded shortcut',
+      netOf((g, x) => {
+        const a = g.conv(x, 3, 4, { name: 'a' });
+        const padded = g.op('Pad', [a, g.ints('pads', 0, 2, 0, 0, 0, 2, 0, 0)]);
+        return g.conv(g.op('Relu', [g.op('Add', [padded, g.conv(a, 4, 8, { name: 'b' })])]), 8, 5, { name: 'c' });
+      }),
+      [
+        [1, 2],
+        [0, 3],
+      ],
+    ],
+    [
+      'channels that are picked twice, once and never',
+      around((g, a) => g.op('Gather', [a, g.ints('i', 7, -8, 3, 3, 5, 0)], { axis: 1 }), 6),
+      [[1], [0, 2, 3], [0]],
+    ],
   ];
-  test.each(forms)('%s', async (_, model, plan) => {
-    const { groups } = couplingOf(model);
-    const kept = groups.map(({ size }, g) => (plan[g] ?? [0]).filter(c => c < size));
+  test.each(forms)('%s', async (_, model, kept) => {
     await exactCut(model, kept);
   });
 
@@ -90,7 +115,12 @@ describe('cut files equal the zeroed full ones', () => {
 
 describe('Slice', () => {
   const mirrored = (g: Net, a: string) =>
-    g.op('Slice', [a, g.ints('s', -1), g.ints('e', Number.MIN_SAFE_INTEGER), g.ints('x', 1), g.ints('t', -1)], {}, 'sl');
+    g.op(
+      'Slice',
+      [a, g.ints('s', -1), g.ints('e', Number.MIN_SAFE_INTEGER), g.ints('x', 1), g.ints('t', -1)],
+      {},
+      'sl',
+    );
 
   test('a mirror still reaches the first channel (B03)', async () => {
     const cut = await exactCut(around(mirrored), [[0, 1, 5]]);
@@ -173,7 +203,12 @@ describe('what else follows', () => {
 
   test('a weight that ConstantOfShape fills', async () => {
     const model = netOf((g, x) => {
-      const w = g.op('ConstantOfShape', [g.ints('shape', 6, 3, 1, 1)], { value: tensorOf('', Float32Array.of(1), [1]) }, 'w');
+      const w = g.op(
+        'ConstantOfShape',
+        [g.ints('shape', 6, 3, 1, 1)],
+        { value: tensorOf('', Float32Array.of(1), [1]) },
+        'w',
+      );
       return g.conv(g.op('Conv', [x, w]), 6, 4, { name: 'b' });
     });
     const cut = await exactCut(model, [[1, 2]]);
@@ -186,7 +221,10 @@ describe('what else follows', () => {
       return g.conv(first, 6, 2, { name: 'c' });
     });
     const coupling = couplingOf(model);
-    const cut = cutModel(coupling, [[0, 1, 2, 3, 4], [0, 4]]);
+    const cut = cutModel(coupling, [
+      [0, 1, 2, 3, 4],
+      [0, 4],
+    ]);
     expect(initializer(cut, 'a.weight')).toBe(initializer(model, 'a.weight'));
     expect(initializer(cut, 'c.bias')).toBe(initializer(model, 'c.bias'));
     expect(cut.graph.nodes[0]).toBe(model.graph.nodes[0]);
@@ -197,7 +235,7 @@ describe('what else follows', () => {
       const target = g.ints('t', 0, 8, 64);
       g.weight('t_cut', [1]);
       const parts = [0, 1].map(() => g.op('Reshape', [a, target]));
-      return g.op('Reshape', [g.op('Add', [...parts, ]), g.ints('u', 1, 8, 8, 8)]);
+      return g.op('Reshape', [g.op('Add', parts), g.ints('u', 1, 8, 8, 8)]);
     });
     const cut = await exactCut(model, [[1, 2, 5]]);
     expect(new Set(cut.graph.initializers.map(({ name }) => name)).size).toBe(cut.graph.initializers.length);
@@ -268,7 +306,9 @@ describe('shape arithmetic', () => {
       const a = g.conv(x, 3, 8, { name: 'a' });
       return [g.conv(a, 8, 4, { name: 'b' }), g.op('Shape', [a], {}, 'shape')];
     });
-    expect(codeOf(() => cutModel(couplingOf(model), [[0, 1]]))).toMatch(/^E_CUT The output 'shape' depends on a length/);
+    expect(codeOf(() => cutModel(couplingOf(model), [[0, 1]]))).toMatch(
+      /^E_CUT The output 'shape' depends on a length/,
+    );
   });
 });
 
@@ -329,13 +369,29 @@ describe('plans', () => {
     const model = netOf((g, x) => {
       const a = g.op('Transpose', [g.conv(x, 3, 8, { name: 'a' })], { perm: [0, 1, 2, 3] });
       const maps = g.op('MatMul', [g.op('Reshape', [a, g.ints('t', 1, 8, 64)]), g.weight('w', [64, 8])]);
-      const numbers = ['s', 'e', 'x', 't2'].map((name, i) => g.ints(name, ...[[0, 0], [8, 8], [1, 2], [2, 2]][i]));
+      const numbers = ['s', 'e', 'x', 't2'].map((name, i) =>
+        g.ints(
+          name,
+          ...[
+            [0, 0],
+            [8, 8],
+            [1, 2],
+            [2, 2],
+          ][i],
+        ),
+      );
       const every = g.op('Slice', [maps, ...numbers], {}, 'both');
       return g.op('ReduceSum', [every, g.ints('all', 1, 2)], { keepdims: 0 });
     });
     const coupling = couplingOf(model);
-    const kept = coupling.groups.map(({ size }) => (size === 4 ? [0, 1, 3] : [0]));
-    expect(codeOf(() => cutModel(coupling, kept))).toMatch(/no error|^E_CUT Slice 'both' cannot follow this cut/);
+    expect(sizes(coupling)).toEqual({ 'a.weight': 4, 'a.weight#2': 4, w: 4, 'w#2': 4 });
+    const [read, unread] = [
+      [0, 1, 3],
+      [0, 3],
+    ];
+    expect(codeOf(() => cutModel(coupling, [read, unread, read, unread]))).toMatch(
+      /^E_CUT Slice 'both' cannot follow this cut/,
+    );
   });
 });
 

@@ -17,15 +17,13 @@ export function matchBlocks(from: Shape, to: Shape): Block[] | null {
     const first = { i, o };
     const left = new Product();
     const right = new Product();
-    do {
-      if (i < from.length && (i === first.i || left.atMost(right))) left.take(from[i++]);
+    if (i < from.length) left.take(from[i++]);
+    if (o < to.length) right.take(to[o++]);
+    while (!left.equals(right)) {
+      if (i < from.length && (left.atMost(right) || o === to.length)) left.take(from[i++]);
       else if (o < to.length) right.take(to[o++]);
-      else if (i < from.length) left.take(from[i++]);
       else return null;
-    } while (!left.equals(right));
-    // Axes of length 1 that nothing else would claim belong to the last block.
-    if (i === from.length) while (o < to.length && to[o] === 1) o++;
-    if (o === to.length) while (i < from.length && from[i] === 1) i++;
+    }
     blocks.push({ inputs: range(first.i, i), outputs: range(first.o, o) });
   }
   return blocks;

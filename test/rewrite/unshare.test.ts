@@ -1,0 +1,74 @@
+import { expect, test } from 'vitest';
+import { tensorOf } from '../../src/onnx/index.ts';
+import { operators } from '../../src/ops/index.ts';
+import { unshare } from '../../src/rewrite/unshare.ts';
+import { couplingOf, type Net, netOf, outputsOf, sizes } from '../prune/nets.ts';
+
+/** Two branches with norms that share all their vectors, as exporters write a fresh network. */
+const shared = (g: Net, x: string) => {
+  const ones = g.initializer('ones', new Float32Array(6).fill(1), [6]);
+  const zeros = g.initializer('zeros', new Float32Array(6), [6]);
+  const branch = (name: string) => {
+    const norm = g.op('BatchNormalization', [g.conv(x, 3, 6, { name, bias: false }), ones, zeros, zeros, ones]);
+    return g.conv(norm, 6, 2, { name: `${name}.next` });
+  };
+  return ['a', 'b'].map(branch);
+};
+
+test('shared vectors are copied, so that their users can be pruned apart', async () => {
+  const model = netOf(shared);
+  expect(sizes(couplingOf(model))).toEqual({ 'a.weight': 6 });
+  const apart = unshare(model, operators);
+  expect(sizes(couplingOf(apart))).toEqual({ 'a.weight': 6, 'b.weight': 6 });
+  // 4 users of each kind of number: one keeps the original.
+  expect(apart.graph.initializers.map(({ name }) => name).filter(name => /^(ones|zeros)/.test(name))).toEqual([
+    'ones',
+    'zeros',
+    'ones_2',
+    'ones_3',
+    'ones_4',
+    'zeros_2',
+    'zeros_3',
+    'zeros_4',
+  ]);
+  expect(await outputsOf(apart)).toEqual(await outputsOf(model));
+});
+
+test('a file without shared constants is left as it is', () => {
+  const model = netOf((g, x) => g.conv(g.conv(x, 3, 5), 5, 2));
+  expect(unshare(model, operators)).toBe(model);
+});
+
+test('a weight that is used twice stays shared', () => {
+  const model = netOf((g, x) => {
+    const w = g.weight('w', [3, 3, 1, 1]);
+    return g.op('Conv', [g.op('Conv', [x, w]), w]);
+  });
+  expect(unshare(model, operators)).toBe(model);
+});
+
+test('a user without a role keeps the original; names that are taken are avoided', () => {
+  const model = netOf((g, x) => {
+    const b = g.weight('b', [3]);
+    g.weight('b_2', [3]);
+    const conv = g.op('Conv', [x, g.weight('w', [3, 3, 1, 1]), b], {}, 'conv');
+    return [conv, g.op('Foo', [b], {}, 'foo')];
+  });
+  const apart = unshare(model, operators);
+  expect(apart.graph.nodes.map(({ input }) => input.at(-1))).toEqual(['b_3', 'b']);
+});
+
+test('constants in nodes are copied too', () => {
+  const model = netOf((g, x) => {
+    const target = g.op('Constant', [], { value: tensorOf('', BigInt64Array.of(1n, 3n, 64n), [3]) }, 'target');
+    return [g.op('Reshape', [x, target]), g.op('Reshape', [g.op('Relu', [x]), target])];
+  });
+  const apart = unshare(model, operators);
+  expect(apart.graph.initializers.map(({ name }) => name)).toEqual(['target_2']);
+});
+
+test('up to IR version 3 the copies are inputs too', () => {
+  const apart = unshare(netOf(shared, { irVersion: 3, opset: 9 }), operators);
+  const inputs = new Set(apart.graph.inputs.map(({ name }) => name));
+  for (const { name } of apart.graph.initializers) expect(inputs.has(name), name).toBe(true);
+});
