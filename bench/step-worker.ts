@@ -11,7 +11,10 @@ import { buildNetwork } from '../src/zoo/index.ts';
 
 const [depth, target, batch, threads, mode] = process.argv.slice(2);
 const torch = await openEngine({ threads: Number(threads), device: 'cpu' });
-const network = createNetwork(torch, buildNetwork(`resnet${depth}`, { classes: 100, channels: 3, size: [32, 32], seed: 1 }));
+const network = createNetwork(
+  torch,
+  buildNetwork(`resnet${depth}`, { classes: 100, channels: 3, size: [32, 32], seed: 1 }),
+);
 const plain = mode === 'plain';
 const search: Search | null = plain
   ? null

@@ -12,8 +12,8 @@ import { availableParallelism } from 'node:os';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { median } from '../src/util/stats.ts';
 import { table } from '../src/util/format.ts';
+import { median } from '../src/util/stats.ts';
 
 type Mode = 's2h' | 'frozen' | 'plain';
 
@@ -36,9 +36,13 @@ const { values } = parseArgs({
 });
 
 function ours(depth: string, target: string, mode: Mode): Stepper {
-  const child: ChildProcess = fork(fileURLToPath(new URL('./step-worker.ts', import.meta.url)), [depth, target, values.batch, values.threads, mode], {
-    execArgv: ['--import', 'tsx'],
-  });
+  const child: ChildProcess = fork(
+    fileURLToPath(new URL('./step-worker.ts', import.meta.url)),
+    [depth, target, values.batch, values.threads, mode],
+    {
+      execArgv: ['--import', 'tsx'],
+    },
+  );
   return {
     step: () =>
       new Promise((resolve, reject) => {
@@ -72,13 +76,26 @@ function theirs(depth: string, target: string, mode: Mode): Stepper {
 }
 
 const batch = Number(values.batch);
-const rows: string[][] = [['network', 'kept', 'step', 'ours', 'reference', 'ratio', 'of our plain step', 'peak MB ours', 'reference']];
+const rows: string[][] = [
+  ['network', 'kept', 'step', 'ours', 'reference', 'ratio', 'of our plain step', 'peak MB ours', 'reference'],
+];
 for (const depth of values.depths.split(',')) {
   let plainSeconds = 0;
-  for (const [mode, target] of [['plain', '1'], ...values.targets.split(',').flatMap(t => [['s2h', t], ['frozen', t]])] as [Mode, string][]) {
+  for (const [mode, target] of [
+    ['plain', '1'],
+    ...values.targets.split(',').flatMap(t => [
+      ['s2h', t],
+      ['frozen', t],
+    ]),
+  ] as [Mode, string][]) {
     const own = ours(depth, target, mode);
     const other = values.reference ? theirs(depth, target, mode) : null;
-    const times: { own: number[]; other: number[]; ownMb: number; otherMb: number } = { own: [], other: [], ownMb: 0, otherMb: 0 };
+    const times: { own: number[]; other: number[]; ownMb: number; otherMb: number } = {
+      own: [],
+      other: [],
+      ownMb: 0,
+      otherMb: 0,
+    };
     for (let round = -2; round < Number(values.rounds); round++) {
       const a = await own.step();
       const b = other ? await other.step() : null;
@@ -107,4 +124,6 @@ for (const depth of values.depths.split(',')) {
     process.stdout.write(`${rows[rows.length - 1].join('  ')}\n`);
   }
 }
-process.stdout.write(`\n${table(rows, { style: 'markdown' })}\nbatch ${batch}, ${values.threads} threads, ${values.rounds} rounds, medians\n`);
+process.stdout.write(
+  `\n${table(rows, { style: 'markdown' })}\nbatch ${batch}, ${values.threads} threads, ${values.rounds} rounds, medians\n`,
+);

@@ -1,5 +1,5 @@
-import { version } from '../util/version.ts';
 import { commands } from '../commands/index.ts';
+import { version } from '../util/version.ts';
 import { type Interruption, runCommandLine, type Surroundings } from './execute.ts';
 import { failureOf } from './failure.ts';
 import type { Identity } from './parse.ts';

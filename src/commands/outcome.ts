@@ -45,14 +45,26 @@ export interface PruneResult {
     readonly against: 'start' | 'soft';
     readonly images: number;
     readonly of: number;
-    readonly worstClasses: readonly { readonly name: string; readonly before: number; readonly after: number; readonly images: number }[];
+    readonly worstClasses: readonly {
+      readonly name: string;
+      readonly before: number;
+      readonly after: number;
+      readonly images: number;
+    }[];
   };
   readonly gap: Gap | null;
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
   /** Constants that were trained, and those that could not be. */
   readonly trained: { readonly tensors: number; readonly frozen: readonly string[] };
   readonly certificate: Certificate;
-  readonly latency: readonly { readonly batch: number; readonly threads: number; readonly before: number | null; readonly after: number | null; readonly speedup: number | null; readonly notRun?: string }[];
+  readonly latency: readonly {
+    readonly batch: number;
+    readonly threads: number;
+    readonly before: number | null;
+    readonly after: number | null;
+    readonly speedup: number | null;
+    readonly notRun?: string;
+  }[];
   readonly steps: number;
   readonly epochs: number;
   readonly imagesPerSecond: number;

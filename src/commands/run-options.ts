@@ -2,14 +2,30 @@ import { z } from 'zod';
 
 /** How a network is trained; every default is stated, none is filled in here: a resumed run must tell what was given. */
 export const trainingOptions = {
-  out: z.string().optional().meta({ description: 'folder of the run (default: runs/<model>-<data>-<n>)', value: 'DIR' }),
+  out: z
+    .string()
+    .optional()
+    .meta({ description: 'folder of the run (default: runs/<model>-<data>-<n>)', value: 'DIR' }),
   resume: z.string().optional().meta({ description: 'go on with the run in DIR; needs nothing else', value: 'DIR' }),
   steps: z.int().positive().optional().describe('number of training steps'),
-  epochs: z.number().positive().optional().describe('the same in passes over the training images (default: 1 for mnist, else 10)'),
+  epochs: z
+    .number()
+    .positive()
+    .optional()
+    .describe('the same in passes over the training images (default: 1 for mnist, else 10)'),
   batch: z.int().positive().optional().describe('images a step (default: 128)'),
   seed: z.int().nonnegative().optional().describe('the number that all randomness comes from (default: 0)'),
-  lr: z.number().positive().optional().describe('peak learning rate (default: 0.1, from a file 0.05; without BatchNormalization 0.02 and 0.01)'),
-  warmup: z.number().min(0).max(1).optional().describe('share of the steps over which the learning rate rises (default: 0.05)'),
+  lr: z
+    .number()
+    .positive()
+    .optional()
+    .describe('peak learning rate (default: 0.1, from a file 0.05; without BatchNormalization 0.02 and 0.01)'),
+  warmup: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('share of the steps over which the learning rate rises (default: 0.05)'),
   optimizer: z.enum(['sgd', 'adamw']).optional().describe('how parameters are updated (default: sgd)'),
   momentum: z.number().min(0).lt(1).optional().describe('momentum of sgd (default: 0.9)'),
   weightDecay: z.number().min(0).optional().describe('weight decay of all parameters (default: 0.0005)'),
@@ -18,9 +34,19 @@ export const trainingOptions = {
     .min(0)
     .optional()
     .describe('largest norm of the gradient of all parameters, 0: any (default: 0; without BatchNormalization 1)'),
-  labels: z.enum(['data', 'none']).optional().describe("none: imitate the original file's outputs instead of the labels (default: data)"),
-  untrained: z.boolean().optional().describe('the file holds no trained weights: do not compare its accuracy with chance'),
-  width: z.int().positive().optional().describe('channels of the first stage of a named architecture (default: as published)'),
+  labels: z
+    .enum(['data', 'none'])
+    .optional()
+    .describe("none: imitate the original file's outputs instead of the labels (default: data)"),
+  untrained: z
+    .boolean()
+    .optional()
+    .describe('the file holds no trained weights: do not compare its accuracy with chance'),
+  width: z
+    .int()
+    .positive()
+    .optional()
+    .describe('channels of the first stage of a named architecture (default: as published)'),
   shortcut: z.enum(['A', 'B']).optional().describe('shortcut of a named CIFAR ResNet (default: B)'),
   threads: z.int().positive().optional().describe('CPU threads (default: all that are allowed)'),
   device: z.enum(['auto', 'cpu', 'cuda']).optional().describe('where to train (default: auto)'),
@@ -29,31 +55,64 @@ export const trainingOptions = {
 /** The method and its settings (docs/method.md). */
 export const methodOptions = {
   method: z.enum(['s2h', 'dmp']).optional().describe('soft-to-hard distillation, or masks alone (default: s2h)'),
-  recipe: z.enum(['default', 'paper']).optional().describe("paper: the published settings (default: default)"),
+  recipe: z.enum(['default', 'paper']).optional().describe('paper: the published settings (default: default)'),
   routes: z
     .enum(['t1', 't2', 't3', 't4', 't5', 't6', 'one-way', 'bidirectional'])
     .optional()
     .describe('where gradients of the gap go (default: t1)'),
-  count: z.enum(['mean', 'ceil']).optional().describe('how many channels a mask keeps: at least its mean, or the expectation rounded up (default: ceil)'),
-  resource: z.enum(['soft', 'hard']).optional().describe('counts that the resource loss looks at: expected or kept (default: hard)'),
-  fusion: z.enum(['paper', 'gnorm', 'sum']).optional().describe('how the three mask gradients become one (default: gnorm)'),
+  count: z
+    .enum(['mean', 'ceil'])
+    .optional()
+    .describe('how many channels a mask keeps: at least its mean, or the expectation rounded up (default: ceil)'),
+  resource: z
+    .enum(['soft', 'hard'])
+    .optional()
+    .describe('counts that the resource loss looks at: expected or kept (default: hard)'),
+  fusion: z
+    .enum(['paper', 'gnorm', 'sum'])
+    .optional()
+    .describe('how the three mask gradients become one (default: gnorm)'),
   lossCoefficient: z.number().min(0).optional().describe('weight of the task loss for the parameters (default: 1)'),
   gapCoefficient: z.number().min(0).optional().describe('weight of the gap for the parameters (default: 1)'),
   maskGapWeight: z.number().min(0).optional().describe('weight of the gap beside the loss for the masks (default: 1)'),
   maskLr: z.number().positive().optional().describe('step length of the masks (default: 60 / mask steps, at most 0.5)'),
   kappa: z.number().positive().optional().describe('gnorm: weight of the resource loss for the masks (default: 2)'),
-  relax: z.number().positive().optional().describe('gnorm: distance from the budget at which that weight fades (default: 0.01)'),
-  perMember: z.boolean().optional().describe("divide a group's mask gradients by its number of member weights (default; --no-per-member does not)"),
-  order: z.enum(['l1', 'natural', 'random']).optional().describe('which channels of a group go last (default: l1, fixed when the masks begin to move)'),
+  relax: z
+    .number()
+    .positive()
+    .optional()
+    .describe('gnorm: distance from the budget at which that weight fades (default: 0.01)'),
+  perMember: z
+    .boolean()
+    .optional()
+    .describe("divide a group's mask gradients by its number of member weights (default; --no-per-member does not)"),
+  order: z
+    .enum(['l1', 'natural', 'random'])
+    .optional()
+    .describe('which channels of a group go last (default: l1, fixed when the masks begin to move)'),
   round: z.int().positive().optional().describe('channel counts are multiples of it (default: 1)'),
   temperature: z.number().positive().optional().describe('softmax temperature of the masks (default: 1)'),
-  searchFrom: z.number().min(0).max(1).optional().describe('share of the steps after which the masks move (default: 0.1)'),
-  searchUntil: z.number().min(0).max(1).optional().describe('share of the steps after which they are frozen (default: 0.7)'),
+  searchFrom: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('share of the steps after which the masks move (default: 0.1)'),
+  searchUntil: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('share of the steps after which they are frozen (default: 0.7)'),
 };
 
 /** What the pruned network may cost: exactly one. */
 export const budgetOptions = {
-  flops: z.number().positive().optional().describe('budget of MACs (papers: "FLOPs"): the fraction kept up to 1, above it MACs of one image'),
+  flops: z
+    .number()
+    .positive()
+    .optional()
+    .describe('budget of MACs (papers: "FLOPs"): the fraction kept up to 1, above it MACs of one image'),
   params: z.number().positive().optional().describe('budget of parameters, likewise'),
   bytes: z.number().positive().optional().describe('budget of the size of all constants, likewise'),
 };

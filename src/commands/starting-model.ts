@@ -42,11 +42,18 @@ export function coupled(read: OnnxModel): { model: OnnxModel; graph: Graph; coup
 /** What a model tells about its image input and its classes. @throws UserError E_INPUTS */
 export function interfaceOf(graph: Graph): { inputShape: (number | null)[]; outputs: number | undefined } {
   if (graph.inputs.length !== 1) {
-    throw new UserError('E_INPUTS', `This network has ${graph.inputs.length} inputs (${graph.inputs.join(', ')}), not one of images.`, {
-      where: graph.model.path,
-    });
+    throw new UserError(
+      'E_INPUTS',
+      `This network has ${graph.inputs.length} inputs (${graph.inputs.join(', ')}), not one of images.`,
+      {
+        where: graph.model.path,
+      },
+    );
   }
   const shape = graph.types.get(graph.inputs[0])?.shape ?? [];
   const classes = graph.types.get(graph.outputs[0])?.shape?.at(-1);
-  return { inputShape: shape.map(dim => (typeof dim === 'number' ? dim : null)), outputs: typeof classes === 'number' ? classes : undefined };
+  return {
+    inputShape: shape.map(dim => (typeof dim === 'number' ? dim : null)),
+    outputs: typeof classes === 'number' ? classes : undefined,
+  };
 }

@@ -108,8 +108,8 @@ export type Kept = (ref: AxisRef) => readonly number[] | null;
 
 /** What must follow a cut besides the constants' own axes. */
 export interface Follow {
-  /** Attributes that change. */
-  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  /** Attributes that change; undefined: that go. */
+  readonly attributes?: Readonly<Record<string, AttributeValue | undefined>>;
   /** Small integer constants that change, by input. */
   readonly constants?: Readonly<Record<number, readonly number[]>>;
   /** The node becomes a Gather of its first input along `axis`; with changes besides, a Gather goes in front of it. */

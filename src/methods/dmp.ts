@@ -34,7 +34,11 @@ export const dmp: MethodFactory = ({ torch, network, objective, search: found, s
       if (moving) {
         const dw = gL[theta.length];
         const toMask = search.toLogits(masks, dw ? torch.values(dw) : new Float32Array(network.mask.shape[0]));
-        search.move({ gL: toMask, gG: toMask.map(g => g.map(() => 0)), gR: R.gradient }, R.ratio, settings.maskLearningRate);
+        search.move(
+          { gL: toMask, gG: toMask.map(g => g.map(() => 0)), gR: R.gradient },
+          R.ratio,
+          settings.maskLearningRate,
+        );
       }
       return { L: torch.item(L), R: R.value, ratio: R.ratio };
     },

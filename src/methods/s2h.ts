@@ -64,7 +64,9 @@ export const s2h: MethodFactory = ({ torch, network, objective, search: found, s
       const R = search.resource(masks);
       if (moving) {
         const toLogits = (dw: Tensor | null | undefined, by: number) =>
-          search.toLogits(masks, dw ? torch.values(dw) : new Float32Array(network.mask.shape[0])).map(g => g.map(v => by * v));
+          search
+            .toLogits(masks, dw ? torch.values(dw) : new Float32Array(network.mask.shape[0]))
+            .map(g => g.map(v => by * v));
         const gradients = {
           gL: toLogits(gL[theta.length], 1),
           gG: toLogits(toMask.length ? gGsoft[toTheta.length] : null, routes.coefficient),

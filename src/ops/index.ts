@@ -5,7 +5,7 @@ import { Clip } from './clip.ts';
 import { Concat } from './concat.ts';
 import { Constant, ConstantOfShape, Shape } from './constant.ts';
 import { Conv } from './conv.ts';
-import { activations } from './families/activations.ts';
+import { activations, PRelu } from './families/activations.ts';
 import { binaries, variadics } from './families/elementwise.ts';
 import { AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool } from './families/window.ts';
 import { Flatten } from './flatten.ts';
@@ -18,6 +18,7 @@ import { reductions } from './reduce.ts';
 import { Reshape } from './reshape.ts';
 import { Slice } from './slice.ts';
 import { LogSoftmax, Softmax } from './softmax.ts';
+import { Split } from './split.ts';
 import { Squeeze, Unsqueeze } from './squeeze.ts';
 import { Transpose } from './transpose.ts';
 
@@ -42,10 +43,12 @@ export const operators: OperatorTable = operatorTable([
   MatMul,
   MaxPool,
   Pad,
+  PRelu,
   Reshape,
   Shape,
   Slice,
   Softmax,
+  Split,
   Squeeze,
   Transpose,
   Unsqueeze,

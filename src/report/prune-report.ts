@@ -33,7 +33,12 @@ export interface PruneReport {
     readonly against: 'start' | 'soft';
     readonly images: number;
     readonly of: number;
-    readonly worstClasses: readonly { readonly name: string; readonly before: number; readonly after: number; readonly images: number }[];
+    readonly worstClasses: readonly {
+      readonly name: string;
+      readonly before: number;
+      readonly after: number;
+      readonly images: number;
+    }[];
   };
   readonly gap: { readonly js: number; readonly l2: number } | null;
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
@@ -71,7 +76,12 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   const { accuracy, certificate, changed, gap } = result;
   const heading = (text: string) => (style === 'markdown' ? `## ${text}` : `${text}`);
   const share = (a: Accuracy | null) => (a ? plusMinus(a.accuracy, a.standardError, { digits: 2, unit: '%' }) : '-');
-  const change = (name: string, { before, after, ratio }: Change, format: (n: number) => string) => [name, format(before), format(after), percent(ratio)];
+  const change = (name: string, { before, after, ratio }: Change, format: (n: number) => string) => [
+    name,
+    format(before),
+    format(after),
+    percent(ratio),
+  ];
   const costs = table(
     [
       ['', 'before', 'after', 'kept'],
@@ -94,11 +104,19 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   const latency = table(
     [
       ['batch', 'threads', 'before', 'after', 'times faster'],
-      ...result.latency.map(row => [String(row.batch), String(row.threads), ms(row.before), row.notRun ?? ms(row.after), row.speedup?.toFixed(2) ?? '-']),
+      ...result.latency.map(row => [
+        String(row.batch),
+        String(row.threads),
+        ms(row.before),
+        row.notRun ?? ms(row.after),
+        row.speedup?.toFixed(2) ?? '-',
+      ]),
     ],
     { align: ['right', 'right', 'right', 'right', 'right'], style },
   );
-  const worst = changed.worstClasses.map(({ name, before, after, images }) => `${name} ${before} to ${after} of ${images}`);
+  const worst = changed.worstClasses.map(
+    ({ name, before, after, images }) => `${name} ${before} to ${after} of ${images}`,
+  );
   const error = (value: number | null) => value?.toExponential(1) ?? 'not measured';
   const proof = [
     `${certificate.passed ? 'passed' : 'FAILED'}: the file computes what was trained. Largest error ${error(certificate.maxAbsError)}`,
@@ -117,16 +135,32 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   ];
   const time = `${duration(result.seconds)}, ${result.steps} steps (${result.epochs.toFixed(2)} epochs), ${Math.round(result.imagesPerSecond)} images/s on ${result.threads} threads`;
   if (style === 'text') return [...sections, `Time ${time}.`, `${result.directory}/pruned.onnx`].join('\n\n');
-  return [
-    ...sections,
-    heading('Widths'),
-    table([['group', 'channels', 'kept'], ...result.widths.map(({ group, size, kept }) => [group, String(size), String(kept)])], { align: ['left', 'right', 'right'], style }),
-    heading('Run'),
-    `\`${result.command}\``,
-    `${time} (${result.threadsWhy}); seed ${result.seed}.`,
-    ...(gap ? [`Gap between soft and hard on the test images: Jensen-Shannon ${gap.js.toFixed(4)} nats, L2 of the probabilities ${gap.l2.toFixed(4)}.`] : []),
-    ...(result.skippedImages.length ? [`Skipped images that could not be decoded: ${result.skippedImages.join(', ')}.`] : []),
-    ...result.notes,
-    Object.entries(result.versions).map(([name, version]) => `${name} ${version}`).join(', '),
-  ].join('\n\n') + '\n';
+  return (
+    [
+      ...sections,
+      heading('Widths'),
+      table(
+        [
+          ['group', 'channels', 'kept'],
+          ...result.widths.map(({ group, size, kept }) => [group, String(size), String(kept)]),
+        ],
+        { align: ['left', 'right', 'right'], style },
+      ),
+      heading('Run'),
+      `\`${result.command}\``,
+      `${time} (${result.threadsWhy}); seed ${result.seed}.`,
+      ...(gap
+        ? [
+            `Gap between soft and hard on the test images: Jensen-Shannon ${gap.js.toFixed(4)} nats, L2 of the probabilities ${gap.l2.toFixed(4)}.`,
+          ]
+        : []),
+      ...(result.skippedImages.length
+        ? [`Skipped images that could not be decoded: ${result.skippedImages.join(', ')}.`]
+        : []),
+      ...result.notes,
+      Object.entries(result.versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', '),
+    ].join('\n\n') + '\n'
+  );
 }

@@ -56,7 +56,10 @@ export async function evaluateViews(
     await new Promise(resolve => setImmediate(resolve));
   }
   const scores = Object.fromEntries(
-    views.map((view, v) => [view, { images, correct: correct[v], accuracy: correct[v] / images, predictions: Int32Array.from(predictions[v]) }]),
+    views.map((view, v) => [
+      view,
+      { images, correct: correct[v], accuracy: correct[v] / images, predictions: Int32Array.from(predictions[v]) },
+    ]),
   );
   return { scores, gap: views.length < 2 ? null : { js: js / images, l2: l2 / images } };
 }

@@ -37,7 +37,10 @@ const inverse = (norm: number): number => (norm > floor ? 1 / norm : 0);
  * - `gnorm` (docs/method.md, Fusion): the same sum at norm 1, plus kappa min(1, |rho - tau| / relax) gR/|gR|.
  * - `sum`: gL + gG + gR.
  */
-export function fuse({ gL, gG, gR, distance }: FusionInput, { fusion, kappa, relax, gapWeight }: FusionSettings): Float64Array[] {
+export function fuse(
+  { gL, gG, gR, distance }: FusionInput,
+  { fusion, kappa, relax, gapWeight }: FusionSettings,
+): Float64Array[] {
   if (fusion === 'sum') return combine(combine(gL, 1, gG, gapWeight), 1, gR, 1);
   const unit = combine(gL, inverse(normOf(gL)), gG, (fusion === 'paper' ? 1 : gapWeight) * inverse(normOf(gG)));
   const direction = inverse(normOf(unit));

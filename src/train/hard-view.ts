@@ -89,7 +89,9 @@ export function createHardView(
       });
     });
     meetChannels();
-    compact = torch.noGrad(() => bufferNames.map((name, i) => torch.keep(gathered(statistics.hard.get(name)!, trainable + i, true))));
+    compact = torch.noGrad(() =>
+      bufferNames.map((name, i) => torch.keep(gathered(statistics.hard.get(name)!, trainable + i, true))),
+    );
     program = compile(cut, torch, outputs, bound);
     for (const constant of program.constants) torch.keep(constant);
   };
@@ -125,7 +127,11 @@ export function createHardView(
     kept: () => kept,
     flush,
     setKept(next: KeptChannels) {
-      if (program && next.every((channels, g) => channels.length === kept[g].length && channels.every((c, i) => c === kept[g][i]))) return;
+      if (
+        program &&
+        next.every((channels, g) => channels.length === kept[g].length && channels.every((c, i) => c === kept[g][i]))
+      )
+        return;
       flush();
       drop();
       kept = next;

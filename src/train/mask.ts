@@ -63,7 +63,10 @@ export function masksOf(group: MaskGroup, u: Float64Array, rule: CountRule, temp
     rule === 'ceil'
       ? // Slack for rounding: 8.0000005 channels are 8.
         (counts.find(n => n >= expected - 1e-4 * granularity) ?? size)
-      : Math.max(1, w.reduce((kept, x) => kept + Number(x >= expected / size - 1e-6), 0));
+      : Math.max(
+          1,
+          w.reduce((kept, x) => kept + Number(x >= expected / size - 1e-6), 0),
+        );
   return { p, w, expected, count };
 }
 
@@ -72,7 +75,13 @@ export function masksOf(group: MaskGroup, u: Float64Array, rule: CountRule, temp
  * q_k = a_1 + ... + a_k + b n_k, it is p_k / T (q_k - sum of p_j q_j).
  * @param dw dLoss/dw by rank: [C]
  */
-export function pullback(group: MaskGroup, { p }: Masks, dw: ArrayLike<number> | null, dExpected = 0, temperature = 1): Float64Array {
+export function pullback(
+  group: MaskGroup,
+  { p }: Masks,
+  dw: ArrayLike<number> | null,
+  dExpected = 0,
+  temperature = 1,
+): Float64Array {
   const { counts } = group;
   const q = new Float64Array(counts.length);
   let sum = 0;

@@ -94,4 +94,3 @@ export function weighted(
     return other ? add(scaled, other, y) : scaled;
   });
 }
-

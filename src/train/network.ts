@@ -1,13 +1,6 @@
-import { buildGraph, type Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/engine.ts';
-import {
-  attributesOf,
-  floats,
-  type OnnxModel,
-  type OnnxTensor,
-  withAttributes,
-  withFloats,
-} from '../onnx/index.ts';
+import { buildGraph, type Graph } from '../graph/graph.ts';
+import { attributesOf, floats, type OnnxModel, type OnnxTensor, withAttributes, withFloats } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { buffersOf, parametersOf } from '../prune/cost.ts';
 import { type Coupling, coupleGraph } from '../prune/groups.ts';
@@ -69,28 +62,43 @@ export function createNetwork(torch: Torch, original: OnnxModel): Network {
   const model = unshare(original, operators);
   const graph = buildGraph(freeBatch(model, operators), operators);
   if (graph.inputs.length !== 1) {
-    throw new UserError('E_INPUTS', `This network has ${graph.inputs.length} inputs (${graph.inputs.join(', ')}); training feeds one batch of images.`, {
-      where: model.path,
-    });
+    throw new UserError(
+      'E_INPUTS',
+      `This network has ${graph.inputs.length} inputs (${graph.inputs.join(', ')}); training feeds one batch of images.`,
+      {
+        where: model.path,
+      },
+    );
   }
   const coupling = coupleGraph(graph);
   const points = maskPoints(coupling);
   const { outputs } = logitsOf(graph);
   const names = [...parametersOf(graph).keys()];
   if (names.length === 0) {
-    throw new UserError('E_NOTHING_TO_TRAIN', 'No constant of this file is a weight, bias, scale or shift of an operator.', {
-      where: model.path,
-      fix: 'Weights that are inputs of the graph cannot be trained; export them as initializers.',
-    });
+    throw new UserError(
+      'E_NOTHING_TO_TRAIN',
+      'No constant of this file is a weight, bias, scale or shift of an operator.',
+      {
+        where: model.path,
+        fix: 'Weights that are inputs of the graph cannot be trained; export them as initializers.',
+      },
+    );
   }
   const bufferNames = [...buffersOf(graph).keys()];
   const load = (name: string): Tensor => {
     const tensor = graph.tensors.get(name)!;
-    return torch.scope(() => torch.keep(torch.channelsLast(torch.tensor(Float32Array.from(floats(tensor)), tensor.dims))));
+    return torch.scope(() =>
+      torch.keep(torch.channelsLast(torch.tensor(Float32Array.from(floats(tensor)), tensor.dims))),
+    );
   };
   const parameters = names.map(name => torch.requiresGrad(load(name)));
-  const statistics = { soft: new Map(bufferNames.map(n => [n, load(n)])), hard: new Map(bufferNames.map(n => [n, load(n)])) };
-  const mask = torch.requiresGrad(torch.keep(torch.tensor(new Float32Array(coupling.channels + 1).fill(1), [coupling.channels + 1])));
+  const statistics = {
+    soft: new Map(bufferNames.map(n => [n, load(n)])),
+    hard: new Map(bufferNames.map(n => [n, load(n)])),
+  };
+  const mask = torch.requiresGrad(
+    torch.keep(torch.tensor(new Float32Array(coupling.channels + 1).fill(1), [coupling.channels + 1])),
+  );
 
   const bound = [...names, ...bufferNames];
   const full = compile(graph, torch, outputs, bound, points);
@@ -132,7 +140,10 @@ export function createNetwork(torch: Torch, original: OnnxModel): Network {
     exported(view) {
       if (view === 'hard') hard.prepare();
       hard.flush();
-      const current = new Map<string, Tensor>([...names.map((n, i) => [n, parameters[i]] as const), ...statistics[view]]);
+      const current = new Map<string, Tensor>([
+        ...names.map((n, i) => [n, parameters[i]] as const),
+        ...statistics[view],
+      ]);
       const updated = (tensor: OnnxTensor) => {
         const value = current.get(tensor.name);
         return value ? withFloats(tensor, tensor.dims, torch.values(value)) : tensor;
@@ -166,7 +177,12 @@ function maskVectors(torch: Torch, coupling: Coupling, points: readonly MaskPoin
     // -1, an index that nothing masks, reads the factor 1 behind the last channel.
     const index = consecutive
       ? null
-      : torch.keep(torch.tensor(BigInt64Array.from(channels, channel => BigInt(channel < 0 ? coupling.channels : channel)), [channels.length]));
+      : torch.keep(
+          torch.tensor(
+            BigInt64Array.from(channels, channel => BigInt(channel < 0 ? coupling.channels : channel)),
+            [channels.length],
+          ),
+        );
     distinct.set(key, mask => (index ? select(mask, 0, index) : narrow(mask, 0, first, channels.length)));
     return key;
   });

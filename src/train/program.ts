@@ -2,8 +2,8 @@ import type { Engine, Tensor } from '../graph/engine.ts';
 import type { Graph, GraphNode } from '../graph/graph.ts';
 import { type Const, type Forward, type Mode, UnknownShape } from '../graph/operator.ts';
 import { floats, ints, isInteger, type OnnxTensor } from '../onnx/index.ts';
-import type { MaskPoint } from '../prune/mask-points.ts';
 import { rolesOf } from '../prune/groups.ts';
+import type { MaskPoint } from '../prune/mask-points.ts';
 import { UserError } from '../util/errors.ts';
 
 /** A graph as a flat list of closures: inside a step nothing is looked up by name and no attribute is parsed. */
@@ -40,11 +40,21 @@ interface Step {
  */
 export function compile(
   graph: Graph,
-  engine: Engine,
+  libtorch: Engine,
   outputs: readonly string[],
   bound: readonly string[],
   points: readonly MaskPoint[] = [],
 ): Program {
+  // Records make constants of their own (indices) while they are compiled.
+  const made: Tensor[] = [];
+  const engine: Engine = Object.create(libtorch, {
+    tensor: {
+      value: (...args: Parameters<Engine['tensor']>) => {
+        made.push(libtorch.tensor(...args));
+        return made.at(-1)!;
+      },
+    },
+  });
   const nodes = liveNodes(graph, outputs);
   const slots = new Map<string, number>();
   const slot = (value: string): number => {
@@ -70,7 +80,9 @@ export function compile(
       if (constant) own.set(slot(value), constant);
       return slot(value);
     });
-    const masked = [...points.entries()].filter(([, { node: at, value }]) => at.name === node.name && node.outputs.includes(value));
+    const masked = [...points.entries()].filter(
+      ([, { node: at, value }]) => at.name === node.name && node.outputs.includes(value),
+    );
     const along = (rank: number, at: number) => Array.from({ length: rank }, (_, i) => (i === at ? -1 : 1));
     return {
       forward: forwardOf(graph, node, engine),
@@ -91,7 +103,7 @@ export function compile(
 
   return {
     bound,
-    constants: [...own.values()],
+    constants: made,
     run(inputs, tensors, mode, masks = null) {
       const values: (Tensor | null)[] = Array(size).fill(null);
       for (const [index, tensor] of own) values[index] = tensor;
@@ -106,7 +118,10 @@ export function compile(
         for (let i = 0; i < operands.length; i++) operands[i] = step.inputs[i] < 0 ? null : values[step.inputs[i]];
         if (masks) {
           for (const { input, shape, point } of step.folds) {
-            operands[input] = multiply(operands[input], shape.length === 1 ? masks[point] : reshape(masks[point], shape));
+            operands[input] = multiply(
+              operands[input],
+              shape.length === 1 ? masks[point] : reshape(masks[point], shape),
+            );
           }
         }
         const results = [step.forward(operands, mode)].flat() as Tensor[];
@@ -186,10 +201,11 @@ function constantTensor(graph: Graph, value: string, engine: Engine): Tensor | n
   const tensor = graph.tensors.get(value) ?? graph.model.graph.initializers.find(({ name }) => name === value);
   if (tensor) return fromFile(tensor, engine);
   const constant = graph.constants.get(value);
-  return constant && graph.producers.get(value)?.opType === 'Constant' ? fromConst(constant, engine) : null;
+  const settled = constant && (isInteger(constant.elemType) || graph.producers.get(value)?.opType === 'Constant');
+  return settled && constant.values.every(element => typeof element === 'number') ? fromConst(constant, engine) : null;
 }
 
-export function fromFile(tensor: OnnxTensor, engine: Engine): Tensor {
+function fromFile(tensor: OnnxTensor, engine: Engine): Tensor {
   if (isInteger(tensor.dataType)) return engine.tensor(BigInt64Array.from(ints(tensor), BigInt), tensor.dims);
   return engine.tensor(Float32Array.from(floats(tensor)), tensor.dims);
 }

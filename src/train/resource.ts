@@ -34,8 +34,10 @@ export function snap(
   rule: CountRule,
   temperature = 1,
 ): { u: Float64Array[]; counts: number[] } {
-  const tilted = (lambda: number) => u.map((logits, g) => logits.map((x, k) => x - (lambda * groups[g].counts[k]) / groups[g].size));
-  const countsAt = (lambda: number) => tilted(lambda).map((logits, g) => admissible(groups[g], masksOf(groups[g], logits, rule, temperature).count));
+  const tilted = (lambda: number) =>
+    u.map((logits, g) => logits.map((x, k) => x - (lambda * groups[g].counts[k]) / groups[g].size));
+  const countsAt = (lambda: number) =>
+    tilted(lambda).map((logits, g) => admissible(groups[g], masksOf(groups[g], logits, rule, temperature).count));
   const fits = (counts: readonly number[]) => budget.cost.at(counts) <= budget.fraction * budget.cost.full;
   let low = -400;
   let high = 400;
@@ -46,9 +48,14 @@ export function snap(
   }
   const start = countsAt(high);
   const smallest = groups.map(group => group.counts[0]);
-  const counts = fillBudget(fits(start) ? start : smallest, groups.map(group => group.counts), budget);
+  const counts = fillBudget(
+    fits(start) ? start : smallest,
+    groups.map(group => group.counts),
+    budget,
+  );
   return { u: tilted(high), counts };
 }
 
 /** The mean rule may keep a count that is no multiple of the granularity: the next smaller one that is. */
-const admissible = (group: MaskGroup, count: number): number => [...group.counts].reverse().find(n => n <= count) ?? group.counts[0];
+const admissible = (group: MaskGroup, count: number): number =>
+  [...group.counts].reverse().find(n => n <= count) ?? group.counts[0];

@@ -3,7 +3,16 @@ import type { Coupling } from '../prune/groups.ts';
 import { importance, memberWeights, ranksOf } from '../prune/importance.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { type Fusion, fuse, perMember } from './fusion.ts';
-import { type CountRule, initialLogits, type MaskGroup, type Masks, maskGroup, masksOf, pullback, recentred } from './mask.ts';
+import {
+  type CountRule,
+  initialLogits,
+  type MaskGroup,
+  type Masks,
+  maskGroup,
+  masksOf,
+  pullback,
+  recentred,
+} from './mask.ts';
 import { type ResourceRule, resourceLoss, snap } from './resource.ts';
 
 /** The order in which channels go: by L1 importance, as they stand, or at random (docs/method.md, Masks). */
@@ -51,7 +60,11 @@ export interface Search {
   /** R, rho, and dR/du of every group. */
   resource(masks: SearchMasks): { value: number; ratio: number; gradient: Float64Array[] };
   /** u <- u - rate * fuse(gL, gG, gR), recentred. */
-  move(gradients: { gL: readonly Float64Array[]; gG: readonly Float64Array[]; gR: readonly Float64Array[] }, ratio: number, rate: number): void;
+  move(
+    gradients: { gL: readonly Float64Array[]; gG: readonly Float64Array[]; gR: readonly Float64Array[] },
+    ratio: number,
+    rate: number,
+  ): void;
   /** Put the channels in order by the current weights. */
   sort(values: (name: string) => Float32Array): void;
   /** Land on the budget and move no more. */
@@ -97,7 +110,11 @@ export function createSearch(coupling: Coupling, budget: Budget, settings: Searc
       }),
     resource(masks) {
       const { value, ratio, dExpected } = resourceLoss(budget, masks.groups, settings.resource);
-      return { value, ratio, gradient: groups.map((group, g) => pullback(group, masks.groups[g], null, dExpected[g], temperature)) };
+      return {
+        value,
+        ratio,
+        gradient: groups.map((group, g) => pullback(group, masks.groups[g], null, dExpected[g], temperature)),
+      };
     },
     move({ gL, gG, gR }, ratio, rate) {
       const scaled = (g: readonly Float64Array[]) => (settings.perMember ? perMember(g, members) : g);

@@ -124,13 +124,21 @@ const nodes: Readonly<Record<string, Differentiable>> = {
     ],
     attributes: { axis: 1 },
   },
+  PRelu: {
+    op: 'PRelu',
+    inputs: [
+      [2, 3, 4],
+      [3, 1],
+    ],
+  },
+  HardSigmoid: { op: 'HardSigmoid', inputs: [[2, 3, 4]], attributes: { alpha: 0.15 } },
   ReduceMean: { op: 'ReduceMean', inputs: [[2, 3, 4]], attributes: { axes: [-1, 1], keepdims: 0 } },
 };
 
 describe.each(Object.entries(nodes))('%s', (name, node) => {
   const random = stream(3, name);
-  // Maxima are unique and stay where they are under the small steps below.
-  const spaced = (length: number) => Float64Array.from(random.permutation(length), i => (i - length / 2) / 8);
+  // Maxima are unique, nothing is 0, and small steps do not change that.
+  const spaced = (length: number) => Float64Array.from(random.permutation(length), i => (i - length / 2 + 0.3) / 8);
   const values = node.inputs.map((shape, i) => {
     const data = spaced(sizeOf(shape));
     return node.op === 'BatchNormalization' && i === 4 ? data.map(v => v * v + 0.5) : data;

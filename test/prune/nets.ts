@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { buildGraph } from '../../src/graph/graph.ts';
 import {
   type AttributeInput,
@@ -5,13 +6,17 @@ import {
   float,
   GraphBuilder,
   type GraphBuilderOptions,
+  type NodeProto,
   type OnnxModel,
+  type OnnxTensor,
   tensorOf,
   valueInfo,
 } from '../../src/onnx/index.ts';
 import { operators } from '../../src/ops/index.ts';
+import { cutModel } from '../../src/prune/cut.ts';
 import { type Coupling, type CouplingOptions, coupleGraph } from '../../src/prune/groups.ts';
 import type { KeptChannels } from '../../src/prune/plan.ts';
+import { zeroConsumers } from '../../src/prune/zeroed.ts';
 import { openModel } from '../../src/runtime/session.ts';
 import { type Random, stream } from '../../src/util/random.ts';
 
@@ -113,6 +118,10 @@ function listingInitializers(model: OnnxModel): OnnxModel {
   return { ...model, graph: { ...model.graph, inputs: [...model.graph.inputs, ...listed] } };
 }
 
+/** A head that sums over the channels of an image. */
+export const head = (g: Net, x: string, channels: number) =>
+  g.linear(g.op('Flatten', [g.op('GlobalAveragePool', [x])]), channels, 10, 'head');
+
 export const couplingOf = (model: OnnxModel, options?: CouplingOptions): Coupling =>
   coupleGraph(buildGraph(model, operators), options);
 
@@ -171,3 +180,29 @@ export async function outputsOf(
     await session.dispose();
   }
 }
+
+/**
+ * Cut a net by a plan and see that its outputs are exactly those of the full net with its consumers zeroed.
+ * @returns the cut file
+ */
+export async function exactCut(model: OnnxModel, kept: KeptChannels, options?: CouplingOptions): Promise<OnnxModel> {
+  const coupling = couplingOf(model, options);
+  expect(kept).toHaveLength(coupling.groups.length);
+  const cut = cutModel(coupling, kept);
+  expect(await outputsOf(cut)).toEqual(await outputsOf(zeroConsumers(coupling, kept)));
+  return cut;
+}
+
+/** Two convolutions with `between` in the middle: group `a.weight` of 8 channels. */
+export const around = (
+  between: (g: Net, a: string) => string,
+  channels = 8,
+  options: Parameters<typeof netOf>[1] = {},
+): OnnxModel =>
+  netOf((g, x) => g.conv(between(g, g.conv(x, 3, 8, { name: 'a' })), channels, 4, { name: 'b' }), options);
+
+export const initializer = (model: OnnxModel, name: string): OnnxTensor =>
+  model.graph.initializers.find(tensor => tensor.name === name)!;
+
+export const nodeOf = (model: OnnxModel, name: string): NodeProto =>
+  model.graph.nodes.find(candidate => candidate.name === name)!;

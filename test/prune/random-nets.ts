@@ -153,6 +153,16 @@ const kinds: Record<string, (growth: Growth) => Image | null> = {
     const padded = pad(growth, name, [0, 0, 0, 0], [0, 0, 0, 1]);
     return grown(first, padded, { channels });
   },
+  split(growth) {
+    const { g, first, opset, step } = growth;
+    if (first.channels < 4) return null;
+    const parts = [1 + (step.p % (first.channels - 2)), 0];
+    parts[1] = first.channels - parts[0];
+    const inputs = opset < 13 ? [first.name] : [first.name, growth.ints(...parts)];
+    const attributes = opset < 13 ? { axis: 1, split: parts } : { axis: 1 };
+    const outputs = g.node('Split', inputs, attributes, { outputs: parts.map(() => g.unique('part')) });
+    return grown(first, outputs[step.q % 2], { channels: parts[step.q % 2] });
+  },
   pad(growth) {
     const { first, step } = growth;
     const [begin, end] = [step.p % 3, step.q % 3];

@@ -1,4 +1,4 @@
-import type { Operator } from '../../graph/operator.ts';
+import { type Operator, scale } from '../../graph/operator.ts';
 import { elementwise, unary } from './elementwise.ts';
 
 /** Activations with attributes: libtorch's arguments from the node's. */
@@ -41,4 +41,22 @@ export const activations: readonly Operator[] = [
   activation('Elu', 'elu', n => [n.float('alpha', 1)]),
   activation('Celu', 'celu', n => [n.float('alpha', 1)]),
   activation('Selu', 'elu', n => [n.float('alpha', 1.6732631921768188), n.float('gamma', 1.0507010221481323)]),
+  elementwise('HardSigmoid', {
+    zero: () => 'constant',
+    forward: (n, engine) => {
+      const [multiply, add, clamp] = ['mul.Scalar', 'add.Scalar', 'clamp'].map(name => engine.op(name));
+      const [alpha, beta] = [n.float('alpha', 0.2), n.float('beta', 0.5)];
+      return ([x]) => clamp(add(multiply(x, alpha), beta), 0, 1);
+    },
+  }),
 ];
+
+/** Relu with a slope per channel below zero. https://onnx.ai/onnx/operators/onnx__PRelu.html (6, 7, 9, 16) */
+export const PRelu: Operator = elementwise('PRelu', {
+  zero: () => 'zero',
+  constant: scale,
+  forward: (_, engine) => {
+    const [relu, minus, times, sub] = ['relu', 'neg', 'mul.Tensor', 'sub.Tensor'].map(name => engine.op(name));
+    return ([x, slope]) => sub(relu(x), times(slope, relu(minus(x))));
+  },
+});
