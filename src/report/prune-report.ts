@@ -135,32 +135,31 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   ];
   const time = `${duration(result.seconds)}, ${result.steps} steps (${result.epochs.toFixed(2)} epochs), ${Math.round(result.imagesPerSecond)} images/s on ${result.threads} threads`;
   if (style === 'text') return [...sections, `Time ${time}.`, `${result.directory}/pruned.onnx`].join('\n\n');
-  return (
-    [
-      ...sections,
-      heading('Widths'),
-      table(
-        [
-          ['group', 'channels', 'kept'],
-          ...result.widths.map(({ group, size, kept }) => [group, String(size), String(kept)]),
-        ],
-        { align: ['left', 'right', 'right'], style },
-      ),
-      heading('Run'),
-      `\`${result.command}\``,
-      `${time} (${result.threadsWhy}); seed ${result.seed}.`,
-      ...(gap
-        ? [
-            `Gap between soft and hard on the test images: Jensen-Shannon ${gap.js.toFixed(4)} nats, L2 of the probabilities ${gap.l2.toFixed(4)}.`,
-          ]
-        : []),
-      ...(result.skippedImages.length
-        ? [`Skipped images that could not be decoded: ${result.skippedImages.join(', ')}.`]
-        : []),
-      ...result.notes,
-      Object.entries(result.versions)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(', '),
-    ].join('\n\n') + '\n'
-  );
+  const page = [
+    ...sections,
+    heading('Widths'),
+    table(
+      [
+        ['group', 'channels', 'kept'],
+        ...result.widths.map(({ group, size, kept }) => [group, String(size), String(kept)]),
+      ],
+      { align: ['left', 'right', 'right'], style },
+    ),
+    heading('Run'),
+    `\`${result.command}\``,
+    `${time} (${result.threadsWhy}); seed ${result.seed}.`,
+    ...(gap
+      ? [
+          `Gap between soft and hard on the test images: Jensen-Shannon ${gap.js.toFixed(4)} nats, L2 of the probabilities ${gap.l2.toFixed(4)}.`,
+        ]
+      : []),
+    ...(result.skippedImages.length
+      ? [`Skipped images that could not be decoded: ${result.skippedImages.join(', ')}.`]
+      : []),
+    ...result.notes,
+    Object.entries(result.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(', '),
+  ].join('\n\n');
+  return `${page}\n`;
 }
