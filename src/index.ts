@@ -7,11 +7,17 @@
  */
 import { command as bench_ } from './commands/bench.ts';
 import { callable } from './commands/command.ts';
+import { command as cut_ } from './commands/cut.ts';
 import { command as evaluate_ } from './commands/eval.ts';
+import { command as inspect_ } from './commands/inspect.ts';
 import { command as prune_ } from './commands/prune.ts';
 import { command as train_ } from './commands/train.ts';
 import { command as verify_ } from './commands/verify.ts';
 
+/** What can be pruned, what cannot and why, and which budgets can be met. */
+export const inspect = callable(inspect_);
+/** Remove channels at once, without training, and prove the small file right. */
+export const cut = callable(cut_);
 /** Train a soft and a hard network together and hand back a smaller ONNX file. */
 export const prune = callable(prune_);
 /** Train a network plainly by the same loop. */
@@ -24,6 +30,8 @@ export const verify = callable(verify_);
 export const bench = callable(bench_);
 
 export type { CommandEvent, Context } from './commands/command.ts';
+export type { CutResult } from './commands/cut.ts';
+export type { Inspection } from './commands/inspect.ts';
 export type { PruneResult } from './commands/outcome.ts';
 export type { Stopped } from './commands/prune.ts';
 export type { TrainResult } from './commands/train.ts';

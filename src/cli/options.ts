@@ -16,12 +16,15 @@ interface Described {
   readonly value: string;
   /** One element per use of the flag instead of a comma list. */
   readonly repeat: boolean;
+  /** One letter that stands for the flag. */
+  readonly short?: string;
 }
 
 interface Meta {
   description?: string;
   value?: string;
   repeat?: boolean;
+  short?: string;
 }
 
 /** Reads kind, choices, default and texts off a zod schema, through optional, default, transform and refinement. */
@@ -43,7 +46,7 @@ function describe(schema: z.core.$ZodType): Described {
     (shape.choices
       ? shape.choices.join('|')
       : (shape.element?.choices?.join(',') ?? placeholder(shape.kind, shape.element?.kind)));
-  return { ...shape, value, fallback, text: meta.description ?? '', repeat: meta.repeat ?? false };
+  return { ...shape, value, fallback, text: meta.description ?? '', repeat: meta.repeat ?? false, short: meta.short };
 }
 
 function shapeOf(type: z.ZodType): Pick<Described, 'kind' | 'choices' | 'element'> {
@@ -79,7 +82,7 @@ export function optionsOf(schema: z.ZodObject): Option[] {
     if (described.kind === 'boolean') return booleanOptions(key, described);
     const required = (field as z.ZodType).safeParse(undefined).success ? '' : ' (required)';
     const option = new Option(
-      `${flagOf(key)} <${described.value}>`,
+      `${described.short ? `-${described.short}, ` : ''}${flagOf(key)} <${described.value}>`,
       described.text + defaultText(described) + required,
     );
     option.argParser((raw: string, before: unknown) => convert(key, described, raw, before));

@@ -91,7 +91,7 @@ export async function finishPruning(
     threadsWhy: plan.threads.why,
     skippedImages: plan.dataset.skipped,
     droppedImages: run.loader.dropped,
-    notes,
+    notes: [...notes, ...run.notes],
     versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
     command: config.command,
   };
@@ -118,7 +118,7 @@ function writeFiles(
   directory: RunDirectory,
   kept: KeptChannels,
 ): Coupling {
-  const trained = run.network.exported('hard');
+  const trained = run.exported('hard');
   const about = (what: object) =>
     new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(what)] as const]);
   const by = {

@@ -5,6 +5,8 @@ import type { Command } from './command.ts';
  * never loads what another needs.
  */
 export const commands: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
+  inspect: () => import('./inspect.ts'),
+  cut: () => import('./cut.ts'),
   prune: () => import('./prune.ts'),
   train: () => import('./train.ts'),
   verify: () => import('./verify.ts'),

@@ -38,7 +38,7 @@ export async function completeRun<R>(
   try {
     run = await prepareTraining(plan, context);
     context.say(`Run ${directory.path}: ${steps} steps of ${batch} images.`);
-    for (const note of notes) context.say(note);
+    for (const note of [...notes, ...run.notes]) context.say(note);
     const progress = await run.go(directory);
     return progress.stopped ? stoppedAt(progress.step) : await finish(run, progress);
   } catch (error) {

@@ -42,6 +42,12 @@ export const trainingOptions = {
     .boolean()
     .optional()
     .describe('the file holds no trained weights: do not compare its accuracy with chance'),
+  keepFolded: z
+    .boolean()
+    .optional()
+    .describe(
+      'train a trained file without BatchNormalization as it is, instead of putting one behind its convolutions',
+    ),
   width: z
     .int()
     .positive()

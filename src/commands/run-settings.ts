@@ -82,6 +82,7 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     clip: pick('clip', at.normalised ? 0 : 1),
     labels: pick('labels', 'data'),
     untrained: pick('untrained', false),
+    keepFolded: pick('keepFolded', false),
     threads: given.threads ?? 0,
     device: pick('device', 'auto'),
     method: pick('method', 's2h'),

@@ -1,6 +1,7 @@
 import { type OnnxModel, readModel, writeModel } from '../onnx/index.ts';
 import { budgetOf } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
+import { normalisable } from '../rewrite/renorm.ts';
 import { evaluateFile } from '../runtime/evaluate.ts';
 import { createRunDirectory, openRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
@@ -72,7 +73,9 @@ export async function beginRun(request: Request, context: Context): Promise<Star
   const { graph, coupling } = coupled(start);
   refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
-  const normalised = graph.nodes.some(node => node.opType.includes('Normalization'));
+  const normalised =
+    graph.nodes.some(node => node.opType.endsWith('Normalization')) ||
+    (trainedStart && !given.keepFolded && normalisable(graph).length > 0);
   const settings = settle(given, {
     trained: trainedStart,
     normalised,

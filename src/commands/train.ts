@@ -96,7 +96,7 @@ export const command = defineCommand({
       return finished as TrainResult;
     }
     return completeRun(started, context, async (run, progress) => {
-      const trained = run.network.exported('soft');
+      const trained = run.exported('soft');
       const about = {
         method: 'plain',
         steps: plan.settings.steps,
@@ -132,7 +132,7 @@ export const command = defineCommand({
         seed: plan.settings.seed,
         threads: run.threads,
         threadsWhy: plan.threads.why,
-        notes,
+        notes: [...notes, ...run.notes],
         versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
         command: config.command,
       };

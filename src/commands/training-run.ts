@@ -15,6 +15,7 @@ import type { Method } from '../train/method.ts';
 import { createNetwork, type Network } from '../train/network.ts';
 import { classification, match, type Objective } from '../train/objective.ts';
 import { ownedEngine } from '../train/owned.ts';
+import { type Renormalised, withNormalisation } from '../train/renormalised.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
 import { learningRate } from '../train/schedule.ts';
 import { createSearch, type Search } from '../train/search.ts';
@@ -23,6 +24,7 @@ import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from
 import type { ThreadLimit } from '../util/threads.ts';
 import type { Context } from './command.ts';
 import type { RunSettings } from './run-settings.ts';
+import { coupled } from './starting-model.ts';
 
 /** Everything that a training run is put together from. */
 export interface TrainingPlan {
@@ -47,12 +49,16 @@ export interface TrainingRun {
   readonly loader: TrainLoader;
   readonly threads: number;
   readonly libtorch: string;
+  /** Sentences about how the network is trained. */
+  readonly notes: readonly string[];
   /** Train from the newest checkpoint of the folder, if there is one. `saveEverySeconds` as in the loop. */
   go(directory: RunDirectory, options?: { readonly saveEverySeconds?: number }): Promise<Trained>;
   evaluate(
     views: readonly View[],
     split: 'validation' | 'test',
   ): Promise<{ scores: Partial<Record<View, ViewScore>>; gap: Gap | null }>;
+  /** The file with the trained constants and the statistics of one view, at full width. */
+  exported(view: 'soft' | 'hard'): OnnxModel;
   /** Free parameters, masks and the optimiser's state; the run can do nothing afterwards. */
   free(): void;
 }
@@ -79,11 +85,21 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
       context.onEvent({ type: 'progress', label: what, done, total, unit: 'bytes' }),
   });
   const { torch, free } = ownedEngine(engine);
+  const loader = trainLoader(plan.dataset.train, {
+    batch: settings.batch,
+    seed: settings.seed,
+    preprocessing: plan.preprocessing,
+    augmentation: plan.dataset.augmentation,
+  });
   try {
+    const renormalised =
+      plan.trainedStart && !settings.keepFolded
+        ? withNormalisation(torch, plan.start, await firstBatches(loader))
+        : null;
     let run: TrainingRun;
     // What is made on the way and not kept goes.
     torch.scope(() => {
-      run = build(plan, torch, free, context);
+      run = build(plan, torch, loader, renormalised, free, context);
     });
     return run!;
   } catch (error) {
@@ -92,21 +108,22 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
   }
 }
 
-function build(plan: TrainingPlan, torch: Torch, free: () => void, context: Context): TrainingRun {
-  const { settings, dataset, preprocessing, start } = plan;
-  const network = createNetwork(torch, start);
-  const loader = trainLoader(dataset.train, {
-    batch: settings.batch,
-    seed: settings.seed,
-    preprocessing,
-    augmentation: dataset.augmentation,
-  });
+function build(
+  plan: TrainingPlan,
+  torch: Torch,
+  loader: TrainLoader,
+  renormalised: Renormalised | null,
+  free: () => void,
+  context: Context,
+): TrainingRun {
+  const { settings, start } = plan;
+  const network = createNetwork(torch, renormalised?.model ?? start);
   refuseSingleImage(network, loader);
   const objective: Objective = settings.labels === 'none' ? match(torch) : classification(torch);
   const search = plan.budget
     ? createSearch(
         network.coupling,
-        budgetOf(network.coupling, plan.budget.resource, plan.budget.value, settings.round),
+        budgetOf(coupled(start).coupling, plan.budget.resource, plan.budget.value, settings.round),
         {
           ...settings,
           granularity: settings.round,
@@ -141,6 +158,8 @@ function build(plan: TrainingPlan, torch: Torch, free: () => void, context: Cont
     threads: torch.threads,
     libtorch: `${torch.version} (${torch.libtorch.kind})`,
     evaluate,
+    exported: view => (renormalised ? renormalised.fold(network.exported(view)) : network.exported(view)),
+    notes: renormalised ? [renormalisedNote(renormalised)] : [],
     free,
     async go(directory, { saveEverySeconds } = {}) {
       const checkpoint = newestCheckpoint(directory.path, context.say);
@@ -185,6 +204,16 @@ function build(plan: TrainingPlan, torch: Torch, free: () => void, context: Cont
     },
   };
 }
+
+/** Images enough for the statistics of every channel: about 500, in the order of training. */
+async function firstBatches(loader: TrainLoader): Promise<Batch[]> {
+  const batches: Batch[] = [];
+  for (let step = 0; step * loader.batch < 500; step++) batches.push(await loader.at(step));
+  return batches;
+}
+
+const renormalisedNote = ({ convolutions }: Renormalised): string =>
+  `The file has no BatchNormalization: one stands behind ${convolutions} of its convolutions while it is trained, and is folded back in what is written (--keep-folded trains without).`;
 
 /** The network that is imitated, in evaluation mode. */
 const teacherOf = (network: Network) => (images: Tensor) => network.dense(images, false);

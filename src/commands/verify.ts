@@ -1,18 +1,17 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { evalBatches } from '../data/loader.ts';
 import { buildGraph } from '../graph/graph.ts';
 import { type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { coupleGraph } from '../prune/groups.ts';
-import { type KeptChannels, readPlan } from '../prune/plan.ts';
+import type { KeptChannels } from '../prune/plan.ts';
 import { unshare } from '../rewrite/unshare.ts';
 import { type Certificate, certify } from '../runtime/certificate.ts';
-import { messageOf, UserError } from '../util/errors.ts';
 import { percent, table } from '../util/format.ts';
 import { type Context, defineCommand } from './command.ts';
 import { openData, optionalDataOptions, preprocessingOptions, splitOf } from './data-options.ts';
 import { imageNetworkOf, parseShapes, shapeOption } from './model-file.ts';
+import { readPlanFile } from './plan-file.ts';
 
 const options = z.object({
   plan: z.string().meta({ value: 'plan.json', description: 'what was kept' }),
@@ -42,7 +41,7 @@ export const command = defineCommand({
     const full = unshare(readModel(files.full), operators);
     const small = readModel(files.small);
     const shapes = parseShapes(values.shape);
-    const kept = readPlan(readJson(values.plan), coupleGraph(buildGraph(full, operators, { shapes })), values.plan);
+    const kept = readPlanFile(values.plan, coupleGraph(buildGraph(full, operators)));
     const certificate = await certify({
       full,
       small,
@@ -73,21 +72,6 @@ async function testImages(model: OnnxModel, values: z.output<typeof options> & {
 }
 
 const widthsOf = (kept: KeptChannels): number[] => kept.map(channels => channels.length);
-
-/** @throws UserError E_NOT_FOUND, E_PLAN */
-function readJson(path: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UserError('E_NOT_FOUND', `The plan cannot be read: ${messageOf(error)}.`, { where: path, cause: error });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new UserError('E_PLAN', `The plan is not JSON: ${messageOf(error)}.`, { where: path, cause: error });
-  }
-}
 
 function render(full: string, small: string, certificate: Certificate): string {
   const { passed, failure, inputs, outputs, notes } = certificate;

@@ -74,7 +74,7 @@ export function budgetOf(coupling: Coupling, resource: Resource, value: number, 
 }
 
 /** How far below the budget counts may end without a search for closer ones, as a share of the full cost. */
-const closeEnough = 0.005;
+export const closeEnough = 0.005;
 
 /**
  * Raise counts one step at a time, always by the step that costs most and still fits, until none fits
@@ -106,8 +106,11 @@ export function fillBudget(
   }
 }
 
-/** @param except a group that stays as it is */
-function raised(
+/**
+ * Counts raised one step at a time, always by the step that costs most and still fits.
+ * @param except a group that stays as it is
+ */
+export function raised(
   counts: readonly number[],
   admissible: readonly (readonly number[])[],
   budget: Budget,

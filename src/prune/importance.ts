@@ -1,62 +1,71 @@
 import type { Graph } from '../graph/graph.ts';
-import { stream } from '../util/random.ts';
+import type { AxisRef } from '../graph/operator.ts';
+import { UserError } from '../util/errors.ts';
+import { bnScale } from './criteria/bn-scale.ts';
+import type { Importance, ImportanceContext } from './criteria/criterion.ts';
+import { fpgm } from './criteria/fpgm.ts';
+import { l1 } from './criteria/l1.ts';
+import { l2 } from './criteria/l2.ts';
+import { lamp } from './criteria/lamp.ts';
+import { normScales, outWeights } from './criteria/members.ts';
+import { random } from './criteria/random.ts';
 import type { Coupling, Group } from './groups.ts';
 
-/** One score per channel of a group; larger is kept longer. */
-export type Importance = (group: Group, context: ImportanceContext) => Float64Array;
-
-export interface ImportanceContext {
-  readonly coupling: Coupling;
-  /** The current values of a constant of the file. */
-  values(name: string): Float32Array;
-  readonly seed: number;
-}
-
-/** Mean over the group's weights of the L1 norm of a channel's filter (docs/method.md, Masks; Li et al., ICLR 2017). */
-const l1: Importance = (group, context) => {
-  const scores = new Float64Array(group.size);
-  const weights = group.members.filter(
-    member => member.weight === 'out' && context.coupling.graph.tensors.has(member.value),
-  );
-  for (const { value, axis } of weights) {
-    const sums = sumAlong(context.values(value), context.coupling.graph.tensors.get(value)!.dims, axis, Math.abs);
-    addByChannel(scores, group, context.coupling, { value, axis }, sums);
-  }
-  return scores.map(score => score / Math.max(1, weights.length));
-};
-
-const random: Importance = (group, { seed }) => {
-  const numbers = stream(seed, 'importance', group.name);
-  return Float64Array.from({ length: group.size }, () => numbers.uniform());
-};
+export type { Importance, ImportanceContext } from './criteria/criterion.ts';
 
 /** Every criterion; one line adds one. */
-export const importance = { l1, random } satisfies Record<string, Importance>;
+export const importance = {
+  l1,
+  l2,
+  'bn-scale': bnScale,
+  fpgm,
+  lamp,
+  random,
+} satisfies Record<string, Importance>;
 export type ImportanceName = keyof typeof importance;
+export const importanceNames = Object.keys(importance) as [ImportanceName, ...ImportanceName[]];
 
-/** Sum of `f` of all elements with one index of an axis, for every index. */
-function sumAlong(values: Float32Array, dims: readonly number[], axis: number, f: (x: number) => number): Float64Array {
-  const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
-  const sums = new Float64Array(dims[axis]);
-  for (let at = 0, row = 0; at < values.length; row++) {
-    let sum = 0;
-    for (let i = 0; i < inner; i++) sum += f(values[at++]);
-    sums[row % dims[axis]] += sum;
-  }
-  return sums;
+/** What a criterion looks at, and whether its scores of two groups can be compared as they are. */
+const sources: Readonly<
+  Record<ImportanceName, { what: string; of: ((group: Group, coupling: Coupling) => readonly AxisRef[]) | null }>
+> = {
+  l1: { what: 'weight', of: outWeights },
+  l2: { what: 'weight', of: outWeights },
+  'bn-scale': { what: 'BatchNormalization', of: normScales },
+  fpgm: { what: 'weight', of: outWeights },
+  lamp: { what: 'weight', of: outWeights },
+  random: { what: 'number', of: null },
+};
+
+/**
+ * Scores of all channels that can be compared across groups: divided by their group's mean, as Torch-Pruning does; LAMP
+ * is relative to the group already.
+ * @param wanted whether a group is to be scored; others get zeros
+ * @throws UserError E_CRITERION for a group that has nothing to go by, or weights that are not finite
+ */
+export function comparableScores(
+  name: ImportanceName,
+  context: ImportanceContext,
+  wanted: (group: number) => boolean = () => true,
+): Float64Array[] {
+  const { what, of } = sources[name];
+  return context.coupling.groups.map((group, g) => {
+    if (!wanted(g)) return new Float64Array(group.size);
+    const refuse = (why: string) =>
+      new UserError('E_CRITERION', `The channels of '${group.name}' cannot be ranked by ${name}: ${why}.`, {
+        where: context.coupling.graph.model.path,
+        fix: `Choose another --criterion, or keep the group whole with --keep '${group.name}'.`,
+      });
+    if (of?.(group, context.coupling).length === 0) throw refuse(`the group has no ${what}`);
+    const scores = importance[name](group, context);
+    if (!scores.every(Number.isFinite)) throw refuse(`a ${what} of it holds values that are not finite`);
+    return name === 'lamp' ? scores : meanNormalised(scores);
+  });
 }
 
-function addByChannel(
-  scores: Float64Array,
-  group: Group,
-  coupling: Coupling,
-  ref: { value: string; axis: number },
-  sums: Float64Array,
-): void {
-  const offset = coupling.offsets[coupling.groups.indexOf(group)];
-  coupling.channelsOf(ref)?.forEach((channel, index) => {
-    if (channel >= offset && channel < offset + group.size) scores[channel - offset] += sums[index];
-  });
+function meanNormalised(scores: Float64Array): Float64Array {
+  const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
+  return mean > 0 ? scores.map(score => score / mean) : scores;
 }
 
 /** Position of every channel when sorted by score, largest first; equal scores by channel number. */

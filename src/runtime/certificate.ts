@@ -82,9 +82,10 @@ export const certificateLimits = {
  * @throws UserError those of `cutModel`, `openModel` and `finiteInputs`, where the full file cannot be cut or run
  */
 export async function certify(request: CertificateRequest): Promise<Certificate> {
-  const { kept, small, operators, shapes } = request;
+  const { kept, small, operators } = request;
   const full = unshare(request.full, operators);
-  const coupling = coupleGraph(buildGraph(full, operators, { shapes }));
+  // Without the lengths that are fed: axes that are dynamic in the file are so in a cut of it.
+  const coupling = coupleGraph(buildGraph(full, operators));
   const limit = certificateLimits[precisionOf(coupling.graph)];
   const difference = firstDifference(cutModel(coupling, kept), small);
   if (difference) {

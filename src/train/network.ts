@@ -1,6 +1,6 @@
 import type { Tensor } from '../graph/engine.ts';
-import { buildGraph, type Graph } from '../graph/graph.ts';
-import { attributesOf, floats, type OnnxModel, type OnnxTensor, withAttributes, withFloats } from '../onnx/index.ts';
+import { buildGraph } from '../graph/graph.ts';
+import { floats, type OnnxModel, type OnnxTensor, withFloats } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { buffersOf, parametersOf } from '../prune/cost.ts';
 import { type Coupling, coupleGraph } from '../prune/groups.ts';
@@ -9,6 +9,7 @@ import type { KeptChannels } from '../prune/plan.ts';
 import { freeBatch } from '../rewrite/batch.ts';
 import { logitsOf } from '../rewrite/logits.ts';
 import { unshare } from '../rewrite/unshare.ts';
+import { withConstants } from '../rewrite/with-constants.ts';
 import type { Torch } from '../torch/index.ts';
 import { UserError } from '../util/errors.ts';
 import { createHardView, type Statistics } from './hard-view.ts';
@@ -148,20 +149,9 @@ export function createNetwork(torch: Torch, original: OnnxModel): Network {
         const value = current.get(tensor.name);
         return value ? withFloats(tensor, tensor.dims, torch.values(value)) : tensor;
       };
-      return withTensors(model, graph, updated);
+      return withConstants(model, graph, updated);
     },
   };
-}
-
-/** A model with its constants replaced, wherever they live. */
-function withTensors(model: OnnxModel, graph: Graph, updated: (tensor: OnnxTensor) => OnnxTensor): OnnxModel {
-  const nodes = model.graph.nodes.map(node => {
-    const tensor = node.opType === 'Constant' ? graph.tensors.get(node.output[0]) : undefined;
-    const next = tensor && updated(tensor);
-    if (!next || next === tensor) return node;
-    return withAttributes(node, { value: { ...next, name: (attributesOf(node).get('value') as OnnxTensor).name } });
-  });
-  return { ...model, graph: { ...model.graph, nodes, initializers: model.graph.initializers.map(updated) } };
 }
 
 /** For every mask point its vector out of w; points with the same channels share one. */

@@ -17,7 +17,7 @@ test.each(loaded)('$name describes every option and argument', async ({ name, co
   const { code, out } = await cli([name, '--help'], commands);
   expect(code).toBe(0);
   for (const key of Object.keys(command.options.shape)) {
-    expect(out).toMatch(new RegExp(`^  (${flagOf(key)}|--no-${flagOf(key).slice(2)})( <[^>]+>)?\\s+\\S`, 'm'));
+    expect(out).toMatch(new RegExp(`^  (-\\w, )?(${flagOf(key)}|--no-${flagOf(key).slice(2)})( <[^>]+>)?\\s+\\S`, 'm'));
   }
   for (const argument of command.arguments) expect(argument.description).not.toBe('');
 });

@@ -1,0 +1,78 @@
+import { isReal } from '../../graph/constants.ts';
+import { rolesOf } from '../../graph/graph.ts';
+import type { AxisRef } from '../../graph/operator.ts';
+import type { Coupling, Group } from '../groups.ts';
+import type { ImportanceContext } from './criterion.ts';
+
+/**
+ * The weights whose output channels a group has, as tensors of the file. Where a weight goes through a Transpose or a
+ * Cast first, the tensor that it comes from stands for it.
+ */
+export function outWeights({ members }: Group, { graph }: Coupling): readonly AxisRef[] {
+  const out = members.filter(member => member.weight === 'out');
+  const direct = out.filter(member => graph.tensors.has(member.value));
+  if (direct.length > 0) return direct;
+  const sources = new Set<string>();
+  const waiting = out.map(member => member.value);
+  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
+    const tensor = graph.tensors.get(value);
+    if (tensor && tensor.dims.length > 1 && isReal(tensor.dataType)) sources.add(value);
+    if (!tensor && graph.fixed.has(value)) waiting.push(...(graph.producers.get(value)?.inputs ?? []));
+  }
+  return members.filter(member => sources.has(member.value));
+}
+
+/** The scales of a group's batch normalisations: scales of nodes that have a running variance too. */
+export function normScales({ members }: Group, { graph }: Coupling): readonly AxisRef[] {
+  const isNormScale = (value: string) =>
+    (graph.consumers.get(value) ?? []).some(({ node, input }) => {
+      const roles = rolesOf(node);
+      return roles[input]?.kind === 'scale' && Object.values(roles).some(role => role.kind === 'variance');
+    });
+  return members.filter(member => graph.tensors.has(member.value) && isNormScale(member.value));
+}
+
+/** A number for every index of an axis of a tensor. */
+export type Statistic = (values: Float32Array, dims: readonly number[], axis: number) => Float64Array;
+
+/**
+ * Mean over tensors of a statistic, by channel: a channel with several indices on an axis has their sum.
+ * @param finish applied to the sum that a channel has in one tensor
+ */
+export function meanOver(
+  refs: readonly AxisRef[],
+  group: Group,
+  { coupling, values }: ImportanceContext,
+  statistic: Statistic,
+  finish?: (sum: number) => number,
+): Float64Array {
+  const scores = new Float64Array(group.size);
+  for (const { value, axis } of refs) {
+    const byIndex = statistic(values(value), coupling.graph.tensors.get(value)!.dims, axis);
+    const sums = finish ? new Float64Array(group.size) : scores;
+    addByChannel(sums, group, coupling, { value, axis }, byIndex);
+    if (finish) sums.forEach((sum, channel) => void (scores[channel] += finish(sum)));
+  }
+  return scores.map(score => score / Math.max(1, refs.length));
+}
+
+function addByChannel(sums: Float64Array, group: Group, coupling: Coupling, ref: AxisRef, byIndex: Float64Array): void {
+  const offset = coupling.offsets[coupling.groups.indexOf(group)];
+  coupling.channelsOf(ref)?.forEach((channel, index) => {
+    if (channel >= offset && channel < offset + group.size) sums[channel - offset] += byIndex[index];
+  });
+}
+
+/** Sum of `f` of all elements with one index of an axis, for every index. */
+export const sumOf =
+  (f: (x: number) => number): Statistic =>
+  (values, dims, axis) => {
+    const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+    const sums = new Float64Array(dims[axis]);
+    for (let at = 0, row = 0; at < values.length; row++) {
+      let sum = 0;
+      for (let i = 0; i < inner; i++) sum += f(values[at++]);
+      sums[row % dims[axis]] += sum;
+    }
+    return sums;
+  };

@@ -1,0 +1,73 @@
+import type { Batch } from '../data/dataset.ts';
+import { buildGraph } from '../graph/graph.ts';
+import type { OnnxModel } from '../onnx/index.ts';
+import { operators } from '../ops/index.ts';
+import { freeBatch } from '../rewrite/batch.ts';
+import { type ChannelStatistics, normalisable, renormalise } from '../rewrite/renorm.ts';
+import { unshare } from '../rewrite/unshare.ts';
+import type { Torch } from '../torch/index.ts';
+import { compile } from './program.ts';
+
+/** A network that can be trained in place of one without normalisation, and the way back. */
+export interface Renormalised {
+  readonly model: OnnxModel;
+  /** Number of convolutions that carry a normalisation now. */
+  readonly convolutions: number;
+  /** The file as it was, with the trained constants. */
+  readonly fold: (trained: OnnxModel) => OnnxModel;
+}
+
+/**
+ * Most exporters fold BatchNormalization into the convolution, and such a graph trains badly as it is. Put one behind
+ * each convolution that can carry it, from the statistics of its output on training images.
+ * @param batches training images in a random order
+ * @returns null where there is nothing to do
+ */
+export function withNormalisation(torch: Torch, start: OnnxModel, batches: readonly Batch[]): Renormalised | null {
+  const model = unshare(start, operators);
+  const graph = buildGraph(model, operators);
+  const convolutions = normalisable(graph);
+  if (convolutions.length === 0) return null;
+  const outputs = convolutions.map(node => node.outputs[0]);
+  const statistics = torch.scope(() => channelStatistics(torch, model, outputs, batches));
+  const { model: changed, fold } = renormalise(
+    model,
+    graph,
+    convolutions,
+    new Map(convolutions.map((node, i) => [node.name, statistics[i]])),
+  );
+  return { model: changed, convolutions: convolutions.length, fold };
+}
+
+function channelStatistics(
+  torch: Torch,
+  model: OnnxModel,
+  outputs: readonly string[],
+  batches: readonly Batch[],
+): ChannelStatistics[] {
+  const program = compile(buildGraph(freeBatch(model, operators), operators), torch, outputs, []);
+  const mean = torch.op('mean.dim');
+  const square = torch.op('square');
+  const sums: { first: Float64Array; second: Float64Array }[] = [];
+  for (const batch of batches) {
+    torch.noGrad(() =>
+      torch.scope(() => {
+        const x = torch.channelsLast(torch.tensor(batch.images, batch.shape));
+        program.run([x], [], { training: false }).forEach((output, i) => {
+          const axes = output.shape.map((_, axis) => axis).filter(axis => axis !== 1);
+          const first = torch.values(mean(torch.to(output, 'float64'), axes));
+          const second = torch.values(mean(square(torch.to(output, 'float64')), axes));
+          sums[i] ??= { first: new Float64Array(first.length), second: new Float64Array(first.length) };
+          sums[i].first.forEach((sum, c) => {
+            sums[i].first[c] = sum + first[c] / batches.length;
+            sums[i].second[c] += second[c] / batches.length;
+          });
+        });
+      }),
+    );
+  }
+  return sums.map(({ first, second }) => ({
+    mean: first,
+    variance: second.map((value, c) => Math.max(0, value - first[c] ** 2)),
+  }));
+}

@@ -1,0 +1,193 @@
+import { describe, expect, test } from 'vitest';
+import { type Admissible, allocate, bestChannels, budgetWithin, lowestShare } from '../../src/prune/allocate.ts';
+import { costOf, type Resource } from '../../src/prune/cost.ts';
+import type { Coupling } from '../../src/prune/groups.ts';
+import { admissibleWidths, matchesGlob, type Rules } from '../../src/prune/rules.ts';
+import { stream } from '../../src/util/random.ts';
+import { codeOf } from '../onnx/support.ts';
+import { couplingOf, head, netOf } from './nets.ts';
+
+const free: Rules = { keep: [], only: [], round: 1, minKeep: 0 };
+
+/** Three convolutions and a head: groups a (20), b (30), c (48). */
+const coupling = couplingOf(
+  netOf((g, x) => {
+    const a = g.op('Relu', [g.conv(x, 3, 20, { name: 'a' })], {}, 'relu');
+    return head(g, g.conv(g.conv(a, 20, 30, { name: 'b' }), 30, 48, { name: 'c' }), 48);
+  }),
+);
+const sizes = coupling.groups.map(group => group.size);
+
+const randomScores = ({ groups }: Coupling, seed: number) =>
+  groups.map(({ name, size }) => {
+    const random = stream(seed, 'scores', name);
+    return Float64Array.from({ length: size }, () => random.uniform());
+  });
+
+/** What a budget leaves under rules. */
+function widths(
+  rules: Partial<Rules>,
+  value: number,
+  {
+    scope = 'global',
+    seed = 0,
+    resource = 'macs',
+  }: { scope?: 'global' | 'local'; seed?: number; resource?: Resource } = {},
+): { counts: number[]; reached: number; admissible: Admissible; scores: Float64Array[] } {
+  const admissible = admissibleWidths(coupling, { ...free, ...rules });
+  const budget = budgetWithin(coupling, resource, value, admissible);
+  const scores = randomScores(coupling, seed);
+  const counts = allocate(scores, budget, admissible, scope);
+  return { counts, reached: budget.cost.at(counts) / budget.cost.full, admissible, scores };
+}
+
+describe('admissible widths', () => {
+  test('are multiples above the floor, and the size itself', () => {
+    expect(admissibleWidths(coupling, free).map(counts => counts.length)).toEqual(sizes);
+    expect(admissibleWidths(coupling, { ...free, round: 8 })).toEqual([
+      [8, 16, 20],
+      [8, 16, 24, 30],
+      [8, 16, 24, 32, 40, 48],
+    ]);
+    expect(admissibleWidths(coupling, { ...free, round: 8, minKeep: 0.5 })).toEqual([
+      [16, 20],
+      [16, 24, 30],
+      [24, 32, 40, 48],
+    ]);
+    expect(admissibleWidths(coupling, { ...free, round: 25, minKeep: 0.1 })).toEqual([[20], [25, 30], [25, 48]]);
+    expect(admissibleWidths(coupling, { ...free, minKeep: 0.1 }).map(([floor]) => floor)).toEqual([2, 3, 5]);
+  });
+
+  test('are the whole size for what has to stay, by group, weight, node, or value', () => {
+    const whole = (rules: Partial<Rules>) =>
+      admissibleWidths(coupling, { ...free, ...rules }).map(counts => counts.length === 1);
+    for (const glob of ['a', 'a.weight', 'a.*', 'relu', 'r?lu', 'a.bias'])
+      expect([glob, whole({ keep: [glob] })]).toEqual([glob, [true, false, false]]);
+    // The head's own channels are the answer; those that it sums over are c's.
+    expect(whole({ keep: ['head', 'head.weight'] })).toEqual([false, false, false]);
+    expect(whole({ only: ['b.weight', 'c'] })).toEqual([true, false, false]);
+    expect(whole({ only: ['*.weight'], keep: ['c'] })).toEqual([false, false, true]);
+  });
+
+  test('a glob that means nothing is refused with what was probably meant', () => {
+    expect(codeOf(() => admissibleWidths(coupling, { ...free, keep: ['b.wieght'] }))).toBe('E_GLOB');
+    expect(() => admissibleWidths(coupling, { ...free, keep: ['b.wieght'] })).toThrow(/Did you mean 'b\.weight'/);
+    expect(() => admissibleWidths(coupling, { ...free, only: ['x*'] })).toThrow(/^--only x\*: no group/);
+  });
+});
+
+test('globs agree with regular expressions', () => {
+  const random = stream(5, 'globs');
+  const text = (letters: string, length: number) =>
+    Array.from({ length }, () => letters[random.int(letters.length)]).join('');
+  for (let i = 0; i < 5000; i++) {
+    const [glob, name] = [text('ab/.*?', random.int(7)), text('ab/.', random.int(7))];
+    const pattern = glob.replace(/[.]/g, '\\.').replaceAll('*', '.*').replaceAll('?', '.');
+    expect([glob, name, matchesGlob(glob, name)]).toEqual([glob, name, new RegExp(`^${pattern}$`).test(name)]);
+  }
+});
+
+describe('a budget', () => {
+  test('is met from below within half a point, or no step up fits', () => {
+    for (const scope of ['global', 'local'] as const) {
+      for (const rules of [
+        {},
+        { minKeep: 0.3 },
+        { round: 8 },
+        { keep: ['a'] },
+        { round: 8, minKeep: 0.2, only: ['c', 'b'] },
+      ]) {
+        for (const resource of ['macs', 'params', 'size'] as const) {
+          const admissible = admissibleWidths(coupling, { ...free, ...rules });
+          const cost = costOf(coupling, resource);
+          const lowest = lowestShare(cost, admissible);
+          for (const share of [0, 0.1, 0.37, 0.5, 0.9, 1]) {
+            const value = Math.min(1, lowest + share * (1 - lowest) + 1e-9);
+            const { counts, reached } = widths(rules, value, { scope, resource, seed: share * 10 });
+            const told = JSON.stringify({ scope, rules, resource, value, counts });
+            expect(reached, told).toBeLessThanOrEqual(value * (1 + 1e-9));
+            for (const [g, count] of counts.entries()) {
+              expect(admissible[g], told).toContain(count);
+              const next = admissible[g].find(n => n > count);
+              if (value - reached > 0.005 && next !== undefined)
+                expect(cost.at(counts.with(g, next)) / cost.full, told).toBeGreaterThan(value);
+            }
+          }
+        }
+      }
+    }
+  });
+
+  test('above 1 is an absolute number', () => {
+    const { full } = costOf(coupling, 'params');
+    const { counts } = widths({}, Math.floor(full / 2), { resource: 'params' });
+    expect(counts).toEqual(widths({}, Math.floor(full / 2) / full, { resource: 'params' }).counts);
+  });
+
+  test('out of reach is refused with the range', () => {
+    expect(codeOf(() => widths({ minKeep: 0.5 }, 0.1))).toBe('E_BUDGET_UNREACHABLE');
+    const lowest = lowestShare(costOf(coupling, 'macs'), admissibleWidths(coupling, { ...free, minKeep: 0.5 }));
+    expect(() => widths({ minKeep: 0.5 }, 0.1)).toThrow(`can keep ${lowest.toFixed(4)} to 1 of the macs`);
+    expect(codeOf(() => widths({ keep: ['*'] }, 0.9))).toBe('E_BUDGET_UNREACHABLE');
+  });
+});
+
+describe('with fine steps', () => {
+  /** Groups of 200, 300 and 480 channels. */
+  const wide = couplingOf(
+    netOf((g, x) => {
+      const b = g.conv(g.conv(x, 3, 200, { name: 'a', kernel: 1 }), 200, 300, { name: 'b', kernel: 1 });
+      return head(g, g.conv(b, 300, 480, { name: 'c', kernel: 1 }), 480);
+    }),
+  );
+  const all = wide.groups.map(group => group.size);
+  const admissible = admissibleWidths(wide, free);
+  const budget = budgetWithin(wide, 'macs', 0.5, admissible);
+  const { cost } = budget;
+
+  test('global: the channels that go have the lowest scores of all', () => {
+    for (const seed of [0, 1, 2, 3]) {
+      const scores = randomScores(wide, seed);
+      const counts = allocate(scores, budget, admissible, 'global');
+      // One by one, as the definition says; at the end others are put back where the last step was too long.
+      const left = [...all];
+      const order = scores
+        .flatMap((own, group) => Array.from(own.toSorted().slice(0, -1), score => ({ group, score })))
+        .sort((a, b) => a.score - b.score);
+      for (const { group } of order) {
+        if (cost.at(left) <= 0.5 * cost.full) break;
+        left[group]--;
+      }
+      const difference = counts.map((count, g) => count - left[g]);
+      expect([seed, Math.min(...difference) >= 0, Math.max(...difference) <= 1]).toEqual([seed, true, true]);
+      expect(cost.at(counts) / cost.full).toBeGreaterThan(0.495);
+    }
+  });
+
+  test('local: all groups keep the same share', () => {
+    const counts = allocate(randomScores(wide, 0), budget, admissible, 'local');
+    const shares = counts.map((count, g) => count / all[g]);
+    expect(Math.max(...shares) - Math.min(...shares)).toBeLessThan(2 / 200);
+    expect(cost.at(counts) / cost.full).toBeGreaterThan(0.495);
+  });
+});
+
+test('coarse steps are met by small changes, not by giving a group up', () => {
+  const { counts } = widths({}, 0.5, { scope: 'local' });
+  const shares = counts.map((count, g) => count / sizes[g]);
+  expect(Math.max(...shares) - Math.min(...shares)).toBeLessThan(0.25);
+});
+
+test('of every group the best channels stay, in order, equal ones by number', () => {
+  expect(bestChannels([Float64Array.of(1, 5, 3, 4), Float64Array.of(2, 2, 2)], [2, 2])).toEqual([
+    [1, 3],
+    [0, 1],
+  ]);
+});
+
+test('an emptied group is never the answer, however low its scores', () => {
+  const admissible = admissibleWidths(coupling, free);
+  const scores = randomScores(coupling, 0).map((own, g) => (g === 1 ? own.map(score => score * 1e-9) : own));
+  const counts = allocate(scores, budgetWithin(coupling, 'macs', 0.03, admissible), admissible, 'global');
+  expect(Math.min(...counts)).toBeGreaterThanOrEqual(1);
+});
