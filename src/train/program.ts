@@ -85,7 +85,7 @@ export function compile(
     );
     const along = (rank: number, at: number) => Array.from({ length: rank }, (_, i) => (i === at ? -1 : 1));
     return {
-      forward: forwardOf(graph, node, engine),
+      forward: forwardOf(graph, node, engine, outputs),
       inputs: wired,
       outputs: Int32Array.from(node.outputs, slot),
       folds: masked.flatMap(([point, { fold }]) =>
@@ -172,7 +172,7 @@ function liveNodes(graph: Graph, outputs: readonly string[]): GraphNode[] {
   return live.reverse();
 }
 
-function forwardOf(graph: Graph, node: GraphNode, engine: Engine): Forward {
+function forwardOf(graph: Graph, node: GraphNode, engine: Engine, outputs: readonly string[]): Forward {
   const refuse = (why: string): never => {
     throw new UserError('E_NO_FORWARD', `${node.opType} '${node.name}' cannot be trained: ${why}.`, {
       where: graph.model.path,
@@ -184,7 +184,7 @@ function forwardOf(graph: Graph, node: GraphNode, engine: Engine): Forward {
   try {
     const [first] = node.inputs;
     const producer = graph.producers.get(first);
-    const only = graph.consumers.get(first)?.length === 1 && !graph.outputs.includes(first);
+    const only = graph.consumers.get(first)?.length === 1 && !outputs.includes(first);
     if (operator.forwardInPlace && only && producer?.operator?.overwritable) {
       return operator.forwardInPlace(node, engine);
     }
