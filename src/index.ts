@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * s2hpruner as a library: the commands as functions (positional arguments and options in one object, validated as on
  * the command line; events and an AbortSignal in the second), and the parts that they are made of.

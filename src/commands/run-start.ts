@@ -1,8 +1,12 @@
+import { buildGraph } from '../graph/graph.ts';
 import { type OnnxModel, readModel, writeModel } from '../onnx/index.ts';
+import { operators } from '../ops/index.ts';
 import { budgetOf } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
+import { inEvaluationMode } from '../rewrite/evaluation-mode.ts';
 import { normalisable } from '../rewrite/renorm.ts';
 import { evaluateFile } from '../runtime/evaluate.ts';
+import { runtimeVersion } from '../runtime/session.ts';
 import { createRunDirectory, openRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import { percent } from '../util/format.ts';
@@ -47,7 +51,11 @@ interface Request {
 export async function beginRun(request: Request, context: Context): Promise<StartedRun> {
   const { verb, method, given, budget, model: name } = request;
   checkGiven(given);
-  const file = isFile(name) ? readModel(name) : null;
+  // Needed at the end, so looked for before hours of training.
+  await runtimeVersion();
+  const read = isFile(name) ? inEvaluationMode(readModel(name), operators) : null;
+  const file = read?.model ?? null;
+  if (file) interfaceOf(buildGraph(file, operators));
   if (!file) describeNetwork(name); // an unknown name is refused before any data is fetched
   const asked = (['width', 'shortcut'] as const).find(key => file && given[key] !== undefined);
   if (asked)
@@ -94,8 +102,8 @@ export async function beginRun(request: Request, context: Context): Promise<Star
     writeModel(start, directory.file('start.onnx'));
     // As a resumed run reads it: a file holds attributes in single precision.
     const plan: TrainingPlan = { ...settled, start: readModel(directory.file('start.onnx')) };
-    if (trainedStart && !imitate) await refuseChance(plan, directory, context);
-    const notes = [...opened.notes, ...droppedNote(plan)];
+    if (trainedStart && !imitate) await refuseChance(plan, directory, name, context);
+    const notes = [...opened.notes, ...evaluationNote(read?.changed ?? []), ...droppedNote(plan)];
     const config: RunConfig = {
       format: 's2h-run/1',
       verb,
@@ -218,6 +226,14 @@ function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig, pl
   );
 }
 
+const short = (x: number): number => Number(x.toPrecision(4));
+
+/** Exported in training mode: what is handed back runs in evaluation mode. */
+const evaluationNote = (changed: readonly string[]): string[] =>
+  changed.length
+    ? [`The file was exported in training mode; ${changed.length} nodes (${changed[0]} …) are used in evaluation mode.`]
+    : [];
+
 /** Images that fill no batch are left out of an epoch; the user is told. */
 function droppedNote({ dataset, settings }: TrainingPlan): string[] {
   const size = dataset.train.size;
@@ -235,7 +251,12 @@ function droppedNote({ dataset, settings }: TrainingPlan): string[] {
  * A trained file that answers like a coin is fed wrongly.
  * @throws UserError E_NEAR_CHANCE naming the suspects
  */
-async function refuseChance(plan: TrainingPlan, directory: RunDirectory, context: Context): Promise<void> {
+async function refuseChance(
+  plan: TrainingPlan,
+  directory: RunDirectory,
+  name: string,
+  context: Context,
+): Promise<void> {
   const split = plan.dataset.validation.size ? 'validation' : 'test';
   const { top1, images, classes } = await evaluateFile(
     directory.file('start.onnx'),
@@ -252,9 +273,9 @@ async function refuseChance(plan: TrainingPlan, directory: RunDirectory, context
   const { scale, mean, std, color, layout, labelOrder } = plan.preprocessing;
   throw new UserError(
     'E_NEAR_CHANCE',
-    `The file answers ${percent(top1)} of ${images} ${split} images right; chance is ${percent(chance)}. It was trained with another preprocessing, or on other classes: scale ${scale}, mean ${mean}, std ${std}, ${color}, ${layout}, ${labelOrder ? 'the label order given' : "the data set's label order"} were used.`,
+    `The file answers ${percent(top1)} of ${images} ${split} images right; chance is ${percent(chance)}. It was trained with another preprocessing, or on other classes: scale ${short(scale)}, mean ${mean.map(short)}, std ${std.map(short)}, ${color}, ${layout}, ${labelOrder ? 'the label order given' : "the data set's label order"} were used.`,
     {
-      where: directory.file('start.onnx'),
+      where: name,
       fix: 'Say what it expects with --scale, --mean, --std, --color, --layout, --size or --label-order; or --untrained if its weights mean nothing, or --labels none to imitate its outputs.',
     },
   );

@@ -39,7 +39,7 @@ export function coupled(read: OnnxModel): { model: OnnxModel; graph: Graph; coup
   return { model, graph, coupling: coupleGraph(graph) };
 }
 
-/** What a model tells about its image input and its classes. @throws UserError E_INPUTS */
+/** What a model tells about its image input and its classes. @throws UserError E_INPUTS, E_NOT_A_CLASSIFIER */
 export function interfaceOf(graph: Graph): { inputShape: (number | null)[]; outputs: number | undefined } {
   if (graph.inputs.length !== 1) {
     throw new UserError(
@@ -51,7 +51,15 @@ export function interfaceOf(graph: Graph): { inputShape: (number | null)[]; outp
     );
   }
   const shape = graph.types.get(graph.inputs[0])?.shape ?? [];
-  const classes = graph.types.get(graph.outputs[0])?.shape?.at(-1);
+  const scores = graph.types.get(graph.outputs[0])?.shape;
+  if (scores?.slice(2).some(dim => dim !== 1)) {
+    throw new UserError(
+      'E_NOT_A_CLASSIFIER',
+      `The output '${graph.outputs[0]}' has ${scores.length} axes (${scores.join('x')}); class scores have two.`,
+      { where: graph.model.path, fix: 'Only image classifiers can be trained and measured.' },
+    );
+  }
+  const classes = scores?.[1];
   return {
     inputShape: shape.map(dim => (typeof dim === 'number' ? dim : null)),
     outputs: typeof classes === 'number' ? classes : undefined,

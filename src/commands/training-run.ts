@@ -186,7 +186,10 @@ function build(
           learningRate: learningRate(settings.lr, settings.steps, settings.warmup),
           from,
           saveEverySeconds,
-          onStep: event => emit({ ...event }),
+          onStep(event) {
+            if (event.step === 1 && settings.labels === 'none') refuseOtherStatistics(event.L, plan);
+            emit({ ...event });
+          },
           save(progress) {
             saveCheckpoint(directory.path, trainee, progress);
             emit({ type: 'checkpoint', step: progress.step });
@@ -214,6 +217,22 @@ async function firstBatches(loader: TrainLoader): Promise<Batch[]> {
 
 const renormalisedNote = ({ convolutions }: Renormalised): string =>
   `The file has no BatchNormalization: one stands behind ${convolutions} of its convolutions while it is trained, and is folded back in what is written (--keep-folded trains without).`;
+
+/**
+ * Before anything is trained the network differs from what it imitates only by its batch statistics.
+ * @throws UserError E_STATISTICS where it answers no more like itself than a constant would
+ */
+function refuseOtherStatistics(L: number, { start }: TrainingPlan): void {
+  if (L < 1) return;
+  throw new UserError(
+    'E_STATISTICS',
+    `With the statistics of these images the network does not answer like itself (loss ${L.toPrecision(3)}; a constant answer has 1).`,
+    {
+      where: start.path,
+      fix: 'Its BatchNormalization knows other images: say what it expects with --scale, --mean, --std, --color, --layout or --size, or train it on labels.',
+    },
+  );
+}
 
 /** The network that is imitated, in evaluation mode. */
 const teacherOf = (network: Network) => (images: Tensor) => network.dense(images, false);

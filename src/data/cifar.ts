@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
@@ -6,6 +6,7 @@ import { parseTar } from 'nanotar';
 import { writeAtomic } from '../util/atomic.ts';
 import { download } from '../util/download.ts';
 import { UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { dataCache, digest, expectBytes, locate, type OpenOptions, readFile, type Source, sha256 } from './source.ts';
 import { concatenate, withValidation } from './split.ts';
@@ -148,7 +149,7 @@ async function unpack(packed: string, folder: string, layout: CifarLayout): Prom
   const members = new Map(
     parseTar(tar).map(member => [member.name.slice(member.name.lastIndexOf('/') + 1), member.data]),
   );
-  mkdirSync(folder, { recursive: true });
+  makeFolders(folder);
   return layout.files.map(({ file, sha256: official }) => {
     const path = join(folder, file);
     const bytes = members.get(file);

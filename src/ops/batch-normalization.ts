@@ -13,8 +13,8 @@ export const BatchNormalization = operator('BatchNormalization', {
     if (n.int('training_mode', 0) === 1 || n.int('spatial', 1) === 0 || n.outputs.some((name, i) => i > 0 && name)) {
       throw untrainable(
         n,
-        'it is in training mode or not per channel',
-        'Export the model in evaluation mode (model.eval()).',
+        'its training outputs are used, or it is not per channel',
+        'Export the model in evaluation mode: model.eval(), training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False.',
       );
     }
     const batchNorm = engine.op('batch_norm');

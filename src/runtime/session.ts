@@ -174,6 +174,8 @@ const bitsOf = (view: ArrayBufferView): Uint16Array =>
 let runtime: Promise<Runtime> | undefined;
 
 function loadRuntime(): Promise<Runtime> {
+  // It would keep a device id and a database in the user's cache, and report.
+  process.env.ORT_DISABLE_TELEMETRY ??= '1';
   runtime ??= import('onnxruntime-node').then(
     // Types come from the package, its members from the CommonJS default export where Node does not name them.
     module => {

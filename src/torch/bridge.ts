@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheFolder } from '../util/cache.ts';
 import { messageOf, UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 import { type Libtorch, libraryName } from './locate.ts';
 import { withLock } from './lock.ts';
 import type { Native } from './native.ts';
@@ -92,7 +93,7 @@ async function compile(
 ): Promise<void> {
   const compiler = await findCompiler(setup, say);
   say(`Compiling the bridge to libtorch ${libtorch.version}, once (about 20 seconds).`);
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolders(dirname(path));
   const temporary = `${path}.tmp-${process.pid}`;
   try {
     const { ok, output } = await run(compiler, [...args, '-o', temporary]);

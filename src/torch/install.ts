@@ -1,10 +1,11 @@
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Entry } from 'yauzl';
 import { cacheFolder } from '../util/cache.ts';
 import { download, sha256File } from '../util/download.ts';
 import { messageOf, UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 import { activePython, cachedRoot, describe, type Libtorch, pinnedVersion } from './locate.ts';
 import { withLock } from './lock.ts';
 import { lastLine, run } from './run.ts';
@@ -192,7 +193,7 @@ export async function unpackWheel(
   try {
     for (const entry of entries) {
       const file = join(target, entry.fileName.slice('torch/'.length));
-      mkdirSync(dirname(file), { recursive: true });
+      makeFolders(dirname(file));
       await pipeline(await zip.openReadStreamPromise(entry), counted, createWriteStream(file));
     }
   } finally {

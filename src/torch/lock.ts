@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 
 /**
  * Runs `work` while no other process that asks for the same lock does. The lock of a process that has died is taken over.
@@ -26,7 +27,7 @@ export async function withLock<T>(path: string, waiting: () => void, work: () =>
 
 function take(path: string, owner: string): boolean {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolders(dirname(path));
     writeFileSync(path, owner, { flag: 'wx' });
     return true;
   } catch (error) {

@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { writeAtomic } from '../util/atomic.ts';
 import { cacheFolder } from '../util/cache.ts';
 import { messageOf, UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 import { loadBridge } from './bridge.ts';
 import { installWheel, instructions, type SetupReport } from './install.ts';
 import {
@@ -121,7 +122,7 @@ const pathOf = (stamped: string) => stamped.slice(0, stamped.lastIndexOf('@'));
 
 function remember(choice: Choice): void {
   try {
-    mkdirSync(dirname(choicePath()), { recursive: true });
+    makeFolders(dirname(choicePath()));
     writeAtomic(choicePath(), JSON.stringify(choice));
   } catch {
     // A cache that cannot be written costs the next start a search, nothing else.

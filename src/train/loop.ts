@@ -141,9 +141,9 @@ function refuseNotFinite(report: StepReport, step: number, learningRate: number)
   if (bad.length === 0) return;
   throw new UserError(
     'E_NOT_FINITE',
-    `${bad.join(' and ')} is not a number at step ${step + 1} (learning rate ${learningRate.toPrecision(3)}).`,
+    `${bad.join(' and ')} ${bad.length > 1 ? 'are' : 'is'} not a number at step ${step + 1} (learning rate ${learningRate.toPrecision(3)}).`,
     {
-      fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
+      fix: 'Lower --lr, or limit steps with --clip 1. What was saved before is intact.',
     },
   );
 }

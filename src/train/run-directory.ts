@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statfsSync } fro
 import { dirname, join, resolve } from 'node:path';
 import { writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
+import { makeFolders } from '../util/folders.ts';
 import { bytes as formatBytes } from '../util/format.ts';
 import { lockFile, takeRunLock } from './run-lock.ts';
 
@@ -135,7 +136,7 @@ function nextFree(name: string, made: string[]): string {
 /** @param made receives the folders that did not exist, the innermost first */
 function makeFolder(path: string, made: string[]): void {
   try {
-    const first = mkdirSync(path, { recursive: true });
+    const first = makeFolders(path);
     if (first === undefined) return;
     const outermost = resolve(first);
     const folders = [path];
