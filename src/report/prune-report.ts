@@ -94,7 +94,7 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   const imitated = accuracy.measure !== 'labels';
   const rows = [
     ['network', imitated ? 'answers like the original' : 'top-1'],
-    ...(imitated ? [] : [[`start`, share(accuracy.dense)]]),
+    ...(imitated ? [] : [[changed.against === 'start' ? 'start' : 'start (untrained)', share(accuracy.dense)]]),
     ['soft (full width, masked)', share(accuracy.soft)],
     ['hard (cut)', share(accuracy.hard)],
     ['pruned.onnx, by ONNX Runtime', share(accuracy.onnx)],
