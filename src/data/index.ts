@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { UserError } from '../util/errors.ts';
+import { nearest } from '../util/nearest.ts';
 import { cifar10, cifar100 } from './cifar.ts';
 import type { Dataset } from './dataset.ts';
 import { openImageFolder } from './image-folder.ts';
@@ -68,25 +69,10 @@ function checkFraction(name: string, value: number | undefined): void {
 
 function unknown(spec: string): UserError {
   const names = sources.map(({ name }) => name);
-  const nearest = names
-    .map(name => ({ name, edits: distance(spec.toLowerCase(), name) }))
-    .sort((a, b) => a.edits - b.edits)[0];
-  const guess = nearest.edits <= 3 ? `Did you mean ${nearest.name}? ` : '';
+  const near = nearest(spec, names);
+  const guess = near === undefined ? '' : `Did you mean ${near}? `;
   return new UserError('E_DATA_UNKNOWN', `'${spec}' is neither a data set nor a folder.`, {
     fix: `${guess}There are ${names.join(', ')}, and any folder of images.`,
     usage: true,
   });
-}
-
-/** Levenshtein's edit distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

@@ -1,9 +1,9 @@
 import { GraphBuilder } from '../onnx/build.ts';
 import type { OnnxModel } from '../onnx/model.ts';
 import { UserError } from '../util/errors.ts';
+import { nearest } from '../util/nearest.ts';
 import { lenet } from './lenet.ts';
 import { mlp } from './mlp.ts';
-import { nearest } from './nearest.ts';
 import type { Family, Network, NetworkDescription, NetworkOptions } from './network.ts';
 import { resnet } from './resnet.ts';
 import { resnetCifar } from './resnet-cifar.ts';
@@ -22,8 +22,9 @@ function findNetwork(name: string): Network {
   }
   const names = families.flatMap(family => family.names);
   const patterns = families.flatMap(family => family.pattern ?? []);
-  throw new UserError('E_UNKNOWN_MODEL', `There is no network '${name}'; did you mean '${nearest(name, names)}'?`, {
-    fix: `Networks: ${names.join(', ')}; also ${patterns.join(', ')}.`,
+  const near = nearest(name, names);
+  throw new UserError('E_UNKNOWN_MODEL', `There is no network '${name}'.`, {
+    fix: `${near === undefined ? '' : `Did you mean ${near}? `}Networks: ${names.join(', ')}; also ${patterns.join(', ')}.`,
     usage: true,
   });
 }

@@ -37,7 +37,7 @@ const listing = (path: string) => readdirSync(path, { recursive: true }).map(Str
 describe('refused before anything is trained, and without a trace', () => {
   test.each<[string, Partial<Parameters<typeof prune>[0]>, string, 1 | 2, RegExp]>([
     ['a missing model', { model: './missing.onnx' }, 'E_NOT_FOUND', 1, /missing\.onnx/],
-    ['an unknown architecture', { model: 'resnt8' }, 'E_UNKNOWN_MODEL', 2, /'resnt8'.*did you mean 'resnet8'/],
+    ['an unknown architecture', { model: 'resnt8' }, 'E_UNKNOWN_MODEL', 2, /'resnt8'.*Did you mean resnet8\?/],
     ['a width for a file', { model: mlp, width: 4, untrained: true }, 'E_OPTION', 2, /--width/],
     ['imitation of a named architecture', { labels: 'none' }, 'E_OPTION', 2, /--labels none.*named architecture/],
     [

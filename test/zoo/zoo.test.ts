@@ -159,7 +159,7 @@ describe('what cannot be built is refused', () => {
     ]) {
       const error = errorOf(() => buildNetwork(typed, cifar));
       expect(error.code).toBe('E_UNKNOWN_MODEL');
-      expect(error.what).toContain(`'${meant}'`);
+      expect(error.fix).toContain(`Did you mean ${meant}?`);
       for (const { name } of networks) expect(error.fix).toContain(name);
     }
     for (const name of ['resnet2', 'resnet14x', 'wrn-28-0', 'wrn-27-10', 'mlp-0', 'mlp-', 'vgg12-bn', '', 'toString'])
