@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { routesPattern } from '../methods/index.ts';
 
 /** How a network is trained; every default is stated, none is filled in here: a resumed run must tell what was given. */
 export const trainingOptions = {
@@ -63,9 +64,13 @@ export const methodOptions = {
   method: z.enum(['s2h', 'dmp']).optional().describe('soft-to-hard distillation, or masks alone (default: s2h)'),
   recipe: z.enum(['default', 'paper']).optional().describe('paper: the published settings (default: default)'),
   routes: z
-    .enum(['t1', 't2', 't3', 't4', 't5', 't6', 'one-way', 'bidirectional'])
+    .string()
+    .regex(routesPattern, 'expected t1 to t6, one-way, bidirectional, or numbers of routes such as 1,2,3,5,7')
     .optional()
-    .describe('where gradients of the gap go (default: t1)'),
+    .meta({
+      value: 'R',
+      description: 'where gradients go: t1 to t6, one-way, bidirectional, or the open routes, 1,2,3,5,7 (default: t1)',
+    }),
   count: z
     .enum(['mean', 'ceil'])
     .optional()

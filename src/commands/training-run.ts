@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Batch, Dataset, Preprocessing } from '../data/dataset.ts';
 import { evalBatches, type TrainLoader, trainLoader } from '../data/loader.ts';
 import type { Tensor } from '../graph/engine.ts';
-import { methods, routes } from '../methods/index.ts';
+import { methods, routesOf } from '../methods/index.ts';
 import type { OnnxModel } from '../onnx/index.ts';
 import { budgetOf } from '../prune/budget.ts';
 import { openEngine, type Torch } from '../torch/index.ts';
@@ -139,7 +139,7 @@ function build(
     network,
     objective,
     search,
-    settings: { ...settings, routes: routes[settings.routes], maskLearningRate: settings.maskLr },
+    settings: { ...settings, routes: routesOf(settings.routes), maskLearningRate: settings.maskLr },
     steps: settings.steps,
     optimize: (gradients, rate) =>
       optimizer.step(settings.clip ? clipped(torch, gradients, settings.clip) : gradients, rate),

@@ -12,7 +12,15 @@ const route = (
   weightsThroughSoft: Routes['weightsThroughSoft'],
   masksThroughSoft: Routes['masksThroughSoft'],
   coefficient: number,
-): Routes => ({ weightsThroughHard, weightsThroughSoft, masksThroughSoft, coefficient });
+): Routes => ({
+  lossToWeights: true,
+  lossToMasks: true,
+  weightsThroughHard,
+  weightsThroughSoft,
+  masksThroughSoft,
+  resourceToMasks: true,
+  coefficient,
+});
 
 /** Named settings of the routes: the decoupling types of the authors' demo (docs/method.md, Routes); t1 is the paper's. */
 export const routes = {
@@ -26,3 +34,25 @@ export const routes = {
   bidirectional: route('soft-hard', 'soft-hard', 'soft-hard', 1),
 } satisfies Record<string, Routes>;
 export type RoutesName = keyof typeof routes;
+
+/** What `--routes` takes: a named setting, or the numbers of the routes that are open. */
+export const routesPattern = /^(?:t[1-6]|one-way|bidirectional|[1-57](?:,[1-57])*)$/;
+
+/**
+ * Routes by a named setting, or by the numbers of those that are open (`1,2,3,5,7` is t1): G is then KL(soft || hard)
+ * on all of them.
+ */
+export function routesOf(setting: string): Routes {
+  if (setting in routes) return routes[setting as RoutesName];
+  const open = setting.split(',').map(Number);
+  const gap = (number: number) => (open.includes(number) ? 'soft-hard' : null);
+  return {
+    lossToWeights: open.includes(1),
+    lossToMasks: open.includes(2),
+    weightsThroughHard: gap(3),
+    weightsThroughSoft: gap(4),
+    masksThroughSoft: gap(5),
+    resourceToMasks: open.includes(7),
+    coefficient: 1,
+  };
+}

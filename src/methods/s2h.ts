@@ -23,6 +23,13 @@ export const s2h: MethodFactory = ({ torch, network, objective, search: found, s
     { name: 'finish', start: Math.round(settings.searchUntil * steps) },
   ];
   const all = (tensors: readonly Tensor[]) => tensors.map(detach);
+  const none = theta.map(() => null);
+  /** Gradients of a loss on the routes that are open: to theta, and to w. */
+  const routed = (loss: Tensor, toTheta: boolean, toMask: boolean, retain = false) => {
+    const leaves = [...(toTheta ? theta : []), ...(toMask ? [network.mask] : [])];
+    const gradients = leaves.length ? grad(loss, leaves, { retain }) : [];
+    return { theta: toTheta ? gradients.slice(0, theta.length) : none, mask: toMask ? gradients.at(-1)! : null };
+  };
   /** G, a divergence between the two networks; the one that is taught is not detached. */
   const gap = (direction: Direction, s: readonly Tensor[], h: readonly Tensor[]) =>
     direction === 'soft-hard' ? objective.gap(s, h) : objective.gap(h, s);
@@ -35,7 +42,7 @@ export const s2h: MethodFactory = ({ torch, network, objective, search: found, s
       if (step === phases[1].start) search.sort(network.values);
       if (step === phases[2].start) search.freeze();
       const moving = phaseAt(phases, step).name === 'search';
-      const routedSoft = routes.weightsThroughSoft ?? (moving ? routes.masksThroughSoft : null);
+      const throughSoft = routes.weightsThroughSoft ?? (moving ? routes.masksThroughSoft : null);
 
       const masks = search.masks(); // w, m, E, c
       network.setMask(masks.w);
@@ -44,33 +51,37 @@ export const s2h: MethodFactory = ({ torch, network, objective, search: found, s
       // Soft network: the task.
       const s = network.soft(x, true);
       const L = objective.loss(s, target);
-      const gL = grad(L, moving ? [...theta, network.mask] : theta, { retain: routedSoft !== null });
+      const gL = routed(L, routes.lossToWeights, moving && routes.lossToMasks, throughSoft !== null);
 
       // Hard network: taught by the soft one.
       const h = network.hard(x, true);
       const G = gap(routes.weightsThroughHard ?? 'soft-hard', all(s), h);
-      const gGhard = routes.weightsThroughHard ? grad(G, theta) : theta.map(() => null);
+      const gGhard = routed(G, routes.weightsThroughHard !== null, false);
 
       // The gap through the soft network: to the masks, and to theta only where route 4 is open.
-      const toTheta = routes.weightsThroughSoft ? theta : [];
-      const toMask = routes.masksThroughSoft && moving ? [network.mask] : [];
-      const gGsoft = toTheta.length + toMask.length ? grad(gap(routedSoft, s, all(h)), [...toTheta, ...toMask]) : [];
+      const gGsoft = throughSoft
+        ? routed(
+            gap(throughSoft, s, all(h)),
+            routes.weightsThroughSoft !== null,
+            moving && routes.masksThroughSoft !== null,
+          )
+        : { theta: none, mask: null };
 
       // theta <- O(theta, beta gL + gamma gG)
-      const gG = routes.weightsThroughSoft ? weighted(torch, 1, gGhard, 1, gGsoft.slice(0, theta.length)) : gGhard;
-      optimize(weighted(torch, beta, gL.slice(0, theta.length), gamma * routes.coefficient, gG), learningRate);
+      const gG = weighted(torch, 1, gGhard.theta, 1, gGsoft.theta);
+      optimize(weighted(torch, beta, gL.theta, gamma * routes.coefficient, gG), learningRate);
 
       // u <- u - lambda_w fuse(gL, gG, gR)
       const R = search.resource(masks);
       if (moving) {
-        const toLogits = (dw: Tensor | null | undefined, by: number) =>
+        const toLogits = (dw: Tensor | null, by: number) =>
           search
             .toLogits(masks, dw ? torch.values(dw) : new Float32Array(network.mask.shape[0]))
             .map(g => g.map(v => by * v));
         const gradients = {
-          gL: toLogits(gL[theta.length], 1),
-          gG: toLogits(toMask.length ? gGsoft[toTheta.length] : null, routes.coefficient),
-          gR: R.gradient,
+          gL: toLogits(gL.mask, 1),
+          gG: toLogits(gGsoft.mask, routes.coefficient),
+          gR: routes.resourceToMasks ? R.gradient : R.gradient.map(g => g.map(() => 0)),
         };
         search.move(gradients, R.ratio, settings.maskLearningRate);
       }

@@ -29,14 +29,20 @@ export interface MethodContext {
 /** A direction of a Kullback-Leibler divergence between the soft and the hard outputs; null: no gradient on that route. */
 export type Direction = 'soft-hard' | 'hard-soft' | null;
 
-/** Where gradients of G go (docs/method.md, Routes). L to weights and masks, and R to masks, are always on. */
+/** Where gradients go (docs/method.md, Routes): independent switches. */
 export interface Routes {
+  /** Route 1: L to the weights through the soft network. */
+  readonly lossToWeights: boolean;
+  /** Route 2: L to the masks through the soft network. */
+  readonly lossToMasks: boolean;
   /** Route 3: to the weights through the hard network. */
   readonly weightsThroughHard: Direction;
   /** Route 4: to the weights through the soft network. */
   readonly weightsThroughSoft: Direction;
   /** Route 5: to the masks through the soft network. */
   readonly masksThroughSoft: Direction;
+  /** Route 7: R to the masks. */
+  readonly resourceToMasks: boolean;
   readonly coefficient: number;
 }
 

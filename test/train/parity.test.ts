@@ -23,7 +23,13 @@ const settingsOf: Readonly<Record<string, Routes | null>> = {
   bidir: routes.bidirectional,
   dmp: null,
 };
-const closed: Routes = { weightsThroughHard: null, weightsThroughSoft: null, masksThroughSoft: null, coefficient: 1 };
+/** No route of G. */
+const closed: Routes = {
+  ...routes.t1,
+  weightsThroughHard: null,
+  weightsThroughSoft: null,
+  masksThroughSoft: null,
+};
 
 const common = {
   routes: routes.t1,
