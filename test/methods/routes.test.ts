@@ -25,7 +25,7 @@ describe('routes by number', () => {
 });
 
 describe('each route is a switch of its own', () => {
-  const after = (open: string) => run(torch, s2h, { learn: false, until: 8, settings: { routes: routesOf(open) } });
+  const withOpen = (open: string) => run(torch, s2h, { learn: false, until: 8, settings: { routes: routesOf(open) } });
   const moved = ({ states }: ReturnType<typeof run>) =>
     states.at(-1)!.u.some((u, g) => u.some((x, k) => Math.abs(x - states[0].u[g][k]) > 1e-9));
   const teaches = ({ gradients }: ReturnType<typeof run>) => gradients.at(-1)!.some(g => g?.some(x => x !== 0));
@@ -38,13 +38,13 @@ describe('each route is a switch of its own', () => {
     ['5', false, true],
     ['7', false, true],
   ])('route %s alone: weights %s, masks %s', (open, weights, masks) => {
-    const done = after(open);
+    const done = withOpen(open);
     expect(teaches(done)).toBe(weights);
     expect(moved(done)).toBe(masks);
   });
 
   test('routes 1 and 3 together give the sum of what each gives alone', () => {
-    const [both, task, gap] = ['1,3', '1', '3'].map(open => after(open).gradients[0]);
+    const [both, task, gap] = ['1,3', '1', '3'].map(open => withOpen(open).gradients[0]);
     for (const [i, g] of both.entries()) {
       for (const [k, x] of g!.entries()) expect(x).toBeCloseTo((task[i]?.[k] ?? 0) + (gap[i]?.[k] ?? 0), 5);
     }
