@@ -41,11 +41,38 @@ const paper: Partial<RunSettings> = {
   batch: 64,
 };
 
-/** @throws UserError E_OPTION (usage) for options that contradict each other, whatever model and data are */
-export function checkGiven({ steps, epochs }: TrainingOptions): void {
-  if (steps !== undefined && epochs !== undefined) {
+/** Options that say something only beside others: what has to hold, in the user's words, and whether it does. */
+const bound: readonly {
+  readonly keys: readonly (keyof (TrainingOptions & MethodOptions))[];
+  readonly beside: string;
+  holds(given: TrainingOptions & MethodOptions): boolean;
+}[] = [
+  { keys: ['momentum'], beside: '--optimizer sgd', holds: ({ optimizer = 'sgd' }) => optimizer === 'sgd' },
+  {
+    keys: ['routes', 'gapCoefficient', 'lossCoefficient', 'maskGapWeight'],
+    beside: '--method s2h',
+    holds: ({ method = 's2h' }) => method === 's2h',
+  },
+  {
+    keys: ['kappa', 'relax'],
+    beside: '--fusion gnorm',
+    holds: ({ fusion, recipe }) => (fusion ?? (recipe === 'paper' ? 'paper' : 'gnorm')) === 'gnorm',
+  },
+];
+
+/** @throws UserError E_OPTION (usage) for options that contradict each other or do nothing, whatever model and data are */
+export function checkGiven(given: TrainingOptions & MethodOptions): void {
+  if (given.steps !== undefined && given.epochs !== undefined) {
     throw new UserError('E_OPTION', '--steps and --epochs are both given.', {
       fix: 'Leave one of them out.',
+      usage: true,
+    });
+  }
+  for (const { keys, beside, holds } of bound) {
+    const idle = keys.find(key => given[key] !== undefined);
+    if (idle === undefined || holds(given)) continue;
+    throw new UserError('E_OPTION', `${flagOf(idle)} does nothing here: it belongs to ${beside}.`, {
+      fix: 'Leave it out.',
       usage: true,
     });
   }

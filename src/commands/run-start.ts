@@ -18,7 +18,7 @@ import { imageNetworkOf } from './model-file.ts';
 import { finishedResult, type RunConfig, readConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
 import { checkGiven, checkResumed, hashOfModel, settle } from './run-settings.ts';
-import { threadsToBegin, threadsToGoOn } from './run-threads.ts';
+import { crowdedNote, threadsToBegin, threadsToGoOn } from './run-threads.ts';
 import { coupled, interfaceOf, isFile, modelName, namedModel } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
 
@@ -103,7 +103,12 @@ export async function beginRun(request: Request, context: Context): Promise<Star
     // As a resumed run reads it: a file holds attributes in single precision.
     const plan: TrainingPlan = { ...settled, start: readModel(directory.file('start.onnx')) };
     if (trainedStart && !imitate) await refuseChance(plan, directory, name, context);
-    const notes = [...opened.notes, ...evaluationNote(read?.changed ?? []), ...droppedNote(plan)];
+    const notes = [
+      ...opened.notes,
+      ...crowdedNote(given.threads),
+      ...evaluationNote(read?.changed ?? []),
+      ...droppedNote(plan),
+    ];
     const config: RunConfig = {
       format: 's2h-run/1',
       verb,

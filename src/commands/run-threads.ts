@@ -5,6 +5,13 @@ import type { RunConfig } from './run-config.ts';
 export const threadsToBegin = (asked: number | undefined): ThreadLimit =>
   asked === undefined ? allowedThreads() : { threads: asked, why: '--threads' };
 
+/** A sentence about more threads than the process may use; none otherwise. */
+export function crowdedNote(asked: number | undefined): string[] {
+  const { threads, why } = allowedThreads();
+  if (asked === undefined || asked <= threads) return [];
+  return [`--threads ${asked} is more than the ${threads} that can run at once (${why}): steps take longer.`];
+}
+
 /**
  * The threads of a run that goes on: as many as before, since the last bits depend on it, unless others are asked for or
  * so many are not allowed any more.

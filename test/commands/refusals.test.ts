@@ -44,3 +44,15 @@ test('A file that does not answer like itself with the statistics of these image
   await expect(run).rejects.toMatchObject({ code: 'E_STATISTICS', message: expect.stringContaining('--scale') });
   expect(existsSync(out)).toBe(false);
 });
+
+test.each([
+  [{ optimizer: 'adamw', momentum: 0.9 }, '--momentum', '--optimizer sgd'],
+  [{ method: 'dmp', routes: 't1' }, '--routes', '--method s2h'],
+  [{ recipe: 'paper', kappa: 2 }, '--kappa', '--fusion gnorm'],
+] as const)('An option that would do nothing is refused by name: %o', async (options, name, beside) => {
+  await expect(prune({ model: 'resnet8', ...small, ...options })).rejects.toMatchObject({
+    code: 'E_OPTION',
+    exitCode: 2,
+    message: expect.stringMatching(new RegExp(`${name} .*${beside}`)),
+  });
+});
