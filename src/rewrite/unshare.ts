@@ -6,7 +6,8 @@ import { changeNode, elementCount, type OnnxModel, type OnnxTensor, valueInfo, w
  * Give every user its own copy of constants that exporters share because they happen to be equal: biases, scales,
  * shifts, statistics and shape vectors. A linear operator's weight that is used twice stays shared: it ties its uses.
  */
-export function unshare(model: OnnxModel, operators: OperatorTable): OnnxModel {
+export function unshare(shared: OnnxModel, operators: OperatorTable): OnnxModel {
+  const model = withoutAliases(shared, operators);
   const graph = buildGraph(model, operators);
   const names = new Set([...graph.types.keys(), ...model.graph.initializers.map(tensor => tensor.name)]);
   const copies: OnnxTensor[] = [];
@@ -40,6 +41,36 @@ export function unshare(model: OnnxModel, operators: OperatorTable): OnnxModel {
       ...model.graph,
       nodes: model.graph.nodes.map(node => changed.get(node) ?? node),
       initializers: [...model.graph.initializers, ...copies],
+      inputs: [...model.graph.inputs, ...listed],
+    },
+  };
+}
+
+/**
+ * Newer exporters share by Identity nodes: one constant is a scale here and, passed on, a variance there. Where what
+ * is passed on is no linear operator's weight, the node becomes a constant of its own.
+ */
+function withoutAliases(model: OnnxModel, operators: OperatorTable): OnnxModel {
+  const graph = buildGraph(model, operators);
+  const aliases = new Map<GraphNode['proto'], OnnxTensor>();
+  for (const node of graph.nodes) {
+    const tensor = node.opType === 'Identity' && node.domain === '' ? graph.tensors.get(node.inputs[0]) : undefined;
+    const [output] = node.outputs;
+    if (!tensor || (graph.consumers.get(tensor.name)?.length ?? 0) < 2 || graph.outputs.includes(output)) continue;
+    const kinds = (graph.consumers.get(output) ?? []).map(({ node: user, input }) => rolesOf(user)[input]?.kind);
+    if (kinds.some(kind => kind === undefined || kind === 'weight')) continue;
+    aliases.set(node.proto, withName(tensor, output));
+  }
+  if (aliases.size === 0) return model;
+  const constants = [...aliases.values()];
+  const listed =
+    model.irVersion < 4 ? constants.map(({ name, dataType, dims }) => valueInfo(name, dataType, dims)) : [];
+  return {
+    ...model,
+    graph: {
+      ...model.graph,
+      nodes: model.graph.nodes.filter(node => !aliases.has(node)),
+      initializers: [...model.graph.initializers, ...constants],
       inputs: [...model.graph.inputs, ...listed],
     },
   };

@@ -72,3 +72,21 @@ test('up to IR version 3 the copies are inputs too', () => {
   const inputs = new Set(apart.graph.inputs.map(({ name }) => name));
   for (const { name } of apart.graph.initializers) expect(inputs.has(name), name).toBe(true);
 });
+
+test('vectors that are passed on by Identity nodes become constants of their users, with the same outputs', async () => {
+  const net = netOf((g, x) => {
+    const ones = g.initializer('ones', new Float32Array(6).fill(1), [6]);
+    const zeros = g.initializer('zeros', new Float32Array(6), [6]);
+    const passed = (value: string) => g.op('Identity', [value]);
+    const branch = (name: string) => {
+      const conv = g.conv(x, 3, 6, { name, bias: false });
+      const norm = g.op('BatchNormalization', [conv, passed(ones), passed(zeros), zeros, ones]);
+      return g.conv(norm, 6, 2, { name: `${name}.next` });
+    };
+    return ['a', 'b'].map(branch);
+  });
+  const own = unshare(net, operators);
+  expect(own.graph.nodes.some(node => node.opType === 'Identity')).toBe(false);
+  expect(sizes(couplingOf(own))).toEqual(sizes(couplingOf(unshare(netOf(shared), operators))));
+  expect(await outputsOf(own)).toEqual(await outputsOf(net));
+});
