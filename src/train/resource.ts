@@ -37,7 +37,7 @@ export function snap(
   const tilted = (lambda: number) =>
     u.map((logits, g) => logits.map((x, k) => x - (lambda * groups[g].counts[k]) / groups[g].size));
   const countsAt = (lambda: number) =>
-    tilted(lambda).map((logits, g) => admissible(groups[g], masksOf(groups[g], logits, rule, temperature).count));
+    tilted(lambda).map((logits, g) => masksOf(groups[g], logits, rule, temperature).count);
   const fits = (counts: readonly number[]) => budget.cost.at(counts) <= budget.fraction * budget.cost.full;
   let low = -400;
   let high = 400;
@@ -55,7 +55,3 @@ export function snap(
   );
   return { u: tilted(high), counts };
 }
-
-/** The mean rule may keep a count that is no multiple of the granularity: the next smaller one that is. */
-const admissible = (group: MaskGroup, count: number): number =>
-  [...group.counts].reverse().find(n => n <= count) ?? group.counts[0];
