@@ -84,13 +84,18 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
     onProgress: ({ what, done, total }) =>
       context.onEvent({ type: 'progress', label: what, done, total, unit: 'bytes' }),
   });
-  const { torch, free } = ownedEngine(engine);
+  const owned = ownedEngine(engine);
+  const { torch } = owned;
   const loader = trainLoader(plan.dataset.train, {
     batch: settings.batch,
     seed: settings.seed,
     preprocessing: plan.preprocessing,
     augmentation: plan.dataset.augmentation,
   });
+  const free = () => {
+    loader.close();
+    owned.free();
+  };
   try {
     const renormalised =
       plan.trainedStart && !settings.keepFolded

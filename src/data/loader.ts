@@ -1,7 +1,8 @@
-import { type Random, stream } from '../util/random.ts';
-import { augment } from './augment.ts';
+import { stream } from '../util/random.ts';
+import { type Assembly, assembler } from './assemble.ts';
+import { type AssemblyThread, assemblyThread } from './assembly-thread.ts';
 import type { Augmentation, Batch, Preprocessing, Split } from './dataset.ts';
-import { compilePreprocessing, labelMap } from './preprocessor.ts';
+import { labelMap } from './preprocessor.ts';
 
 export interface TrainLoaderOptions {
   /** Images a step, of one rank. */
@@ -22,56 +23,95 @@ export interface TrainLoader {
   readonly dropped: number;
   /**
    * The batch of a step, counted from 0 over all epochs. Any order of asking gives the same batches, so a resumed run
-   * needs nothing but the step. Its arrays are the caller's. A promise only where images have to be decoded; then the
-   * images of the following step are decoded meanwhile.
+   * needs nothing but the step. Its arrays are the caller's. A promise where images have to be decoded or a thread
+   * assembles them; then the following steps' batches are made meanwhile.
    */
   at(step: number): Batch | Promise<Batch>;
+  /** End the thread, if there is one. */
+  close(): void;
 }
+
+/** From so many numbers a batch on, a thread assembles it: they take about 5 ms, and the exchange with it about one. */
+const threadFrom = 2e6;
 
 /**
  * Shuffled training batches. Everything random is keyed: the order by (seed, epoch), the augmentation by
  * (seed, epoch, index of the image).
  */
 export function trainLoader(split: Split, options: TrainLoaderOptions): TrainLoader {
-  const { seed, augmentation, rank = 0, ranks = 1 } = options;
+  const { seed, augmentation, preprocessing, rank = 0, ranks = 1 } = options;
   const batch = Math.max(1, Math.min(options.batch, Math.floor(split.size / ranks)));
   const stepsPerEpoch = Math.max(1, Math.floor(split.size / (batch * ranks)));
-  const assemble = assembler(split, options.preprocessing);
+  const assembly: Assembly = {
+    stored: split.shape,
+    preprocessing,
+    varied: isVaried(augmentation) ? { augmentation, seed } : null,
+  };
+  const assemble = assembler(assembly);
+  const labelsOf = labelling(split, preprocessing);
+  const isLarge = batch * assemble.shape.reduce((a, b) => a * b) >= threadFrom;
+  let thread: AssemblyThread | undefined;
   const orders = new Map<number, Int32Array>();
   const orderOf = (epoch: number) => {
     let order = orders.get(epoch);
     if (!order) {
       order = stream(seed, 'order', epoch).permutation(split.size);
-      // Two epochs are enough: the current one, and the next for images that are fetched ahead.
+      // Two epochs are enough: the current one, and the next for batches that are made ahead.
       if (orders.size === 2) orders.delete(orders.keys().next().value!);
       orders.set(epoch, order);
     }
     return order;
   };
-  const indicesOf = (step: number) => {
-    const start = ((step % stepsPerEpoch) * ranks + rank) * batch;
-    return orderOf(Math.floor(step / stepsPerEpoch)).slice(start, start + batch);
-  };
-  const finish = (step: number, indices: Int32Array, images: readonly Uint8Array[]) => {
+  const make = (step: number): Batch | Promise<Batch> => {
     const epoch = Math.floor(step / stepsPerEpoch);
-    return assemble(indices, images, { augmentation, random: index => stream(seed, 'augment', epoch, index) });
+    const start = ((step % stepsPerEpoch) * ranks + rank) * batch;
+    const indices = orderOf(epoch).slice(start, start + batch);
+    const finish = (images: Float32Array): Batch => ({
+      images,
+      shape: [indices.length, ...assemble.shape],
+      labels: labelsOf(indices),
+      indices,
+    });
+    const stored = imagesOf(split, indices);
+    if (isLarge) {
+      thread ??= assemblyThread(assembly);
+      const { assemble } = thread;
+      return Promise.resolve(stored)
+        .then(images => assemble(epoch, indices, images))
+        .then(finish);
+    }
+    return stored instanceof Promise
+      ? stored.then(images => finish(assemble(epoch, indices, images)))
+      : finish(assemble(epoch, indices, stored));
   };
-  let ahead: { step: number; indices: Int32Array; images: Uint8Array[] | Promise<Uint8Array[]> } | undefined;
-  const fetchImages = (step: number) => {
-    const indices = indicesOf(step);
-    return { step, indices, images: imagesOf(split, indices) };
+  // While a step keeps the main thread, one batch is decoded and, where a thread does it, the one before it assembled.
+  const depth = isLarge ? 2 : 1;
+  const ahead = new Map<number, Promise<Batch>>();
+  const start = (step: number) => {
+    const made = make(step);
+    if (!(made instanceof Promise)) return made;
+    // Should nobody ask for that step, its failure is nobody's either; who asks gets it from the promise itself.
+    made.catch(() => {});
+    ahead.set(step, made);
+    return made;
   };
   return {
     stepsPerEpoch,
     batch,
     dropped: split.size - stepsPerEpoch * batch * ranks,
     at(step) {
-      const { indices, images } = ahead?.step === step ? ahead : fetchImages(step);
-      if (!(images instanceof Promise)) return finish(step, indices, images);
-      ahead = fetchImages(step + 1);
-      // Should nobody ask for that step, its failure is nobody's either; who asks gets it from the promise itself.
-      Promise.resolve(ahead.images).catch(() => {});
-      return images.then(decoded => finish(step, indices, decoded));
+      for (const other of ahead.keys()) if (other < step || other > step + depth) ahead.delete(other);
+      const asked = ahead.get(step) ?? start(step);
+      ahead.delete(step);
+      for (let next = step + 1; asked instanceof Promise && next <= step + depth; next++) {
+        if (!ahead.has(next)) start(next);
+      }
+      return asked;
+    },
+    close() {
+      thread?.close();
+      thread = undefined;
+      ahead.clear();
     },
   };
 }
@@ -84,7 +124,8 @@ export async function* evalBatches(
   split: Split,
   options: { readonly batch: number; readonly preprocessing: Preprocessing; readonly signal?: AbortSignal },
 ): AsyncGenerator<Batch> {
-  const assemble = assembler(split, options.preprocessing);
+  const assemble = assembler({ stored: split.shape, preprocessing: options.preprocessing, varied: null });
+  const labelsOf = labelling(split, options.preprocessing);
   const fetchImages = (start: number) => {
     const indices = Int32Array.from({ length: Math.min(options.batch, split.size - start) }, (_, i) => start + i);
     return { indices, images: imagesOf(split, indices) };
@@ -97,7 +138,12 @@ export async function* evalBatches(
     const decoded = images instanceof Promise ? await images : images;
     if (start + options.batch < split.size) next = fetchImages(start + options.batch);
     Promise.resolve(next.images).catch(() => {});
-    yield assemble(indices, decoded);
+    yield {
+      images: assemble(0, indices, decoded),
+      shape: [indices.length, ...assemble.shape],
+      labels: labelsOf(indices),
+      indices,
+    };
   }
 }
 
@@ -107,30 +153,10 @@ function imagesOf(split: Split, indices: Int32Array): Uint8Array[] | Promise<Uin
   return images.some(image => image instanceof Promise) ? Promise.all(images) : (images as Uint8Array[]);
 }
 
-/** Puts decoded images together to a batch. */
-function assembler(split: Split, preprocessing: Preprocessing) {
-  const preprocessor = compilePreprocessing(preprocessing, split.shape);
-  const map = labelMap(split.classes, preprocessing.labelOrder);
-  const stored = split.shape[0] * split.shape[1] * split.shape[2];
-  const scratch = [new Uint8Array(stored), new Uint8Array(stored)] as const;
-  return (
-    indices: Int32Array,
-    images: readonly Uint8Array[],
-    varied?: { augmentation: Augmentation; random: (index: number) => Random },
-  ): Batch => {
-    const out = new Float32Array(indices.length * preprocessor.length);
-    const labels = new Int32Array(indices.length);
-    const changes = varied && isVaried(varied.augmentation);
-    for (let i = 0; i < indices.length; i++) {
-      const label = split.labels[indices[i]];
-      labels[i] = map ? map[label] : label;
-      const image = changes
-        ? augment(images[i], split.shape, varied.random(indices[i]), varied.augmentation, scratch)
-        : images[i];
-      preprocessor.write(image, out, i * preprocessor.length);
-    }
-    return { images: out, shape: [indices.length, ...preprocessor.shape], labels, indices };
-  };
+/** Labels of images in the order of the network's outputs. */
+function labelling(split: Split, { labelOrder }: Preprocessing): (indices: Int32Array) => Int32Array {
+  const map = labelMap(split.classes, labelOrder);
+  return indices => indices.map(index => (map ? map[split.labels[index]] : split.labels[index]));
 }
 
 const isVaried = ({ padCrop, flip, resizedCrop }: Augmentation) => padCrop > 0 || flip || resizedCrop < 1;

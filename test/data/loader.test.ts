@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
+import { assembler } from '../../src/data/assemble.ts';
 import type { Batch, Split } from '../../src/data/dataset.ts';
 import { openDataset } from '../../src/data/index.ts';
 import { evalBatches, trainLoader } from '../../src/data/loader.ts';
 import { defaultPreprocessing } from '../../src/data/preprocess.ts';
 import { memorySplit } from '../../src/data/split.ts';
+import { stream } from '../../src/util/random.ts';
 
 const preprocessing = {
   size: null,
@@ -32,6 +34,36 @@ const collect = async (batches: AsyncIterable<Batch>) => {
   for await (const batch of batches) all.push(batch);
   return all;
 };
+
+test('a large batch is made by a thread: the same numbers as one made here, in any order of asking', async () => {
+  const shape = [3, 96, 96] as const;
+  const length = 3 * 96 * 96;
+  const random = stream(4, 'pixels');
+  const pixels = Uint8Array.from({ length: 160 * length }, () => random.int(256));
+  const split = memorySplit(pixels, new Int32Array(160), shape, ['one']);
+  const large = {
+    batch: 80,
+    seed: 3,
+    preprocessing: { ...preprocessing, mean: [1, 2, 3], std: [4, 5, 6], color: 'bgr' as const },
+    augmentation: { padCrop: 2, flip: true, resizedCrop: 0.5 },
+  };
+  const direct = assembler({
+    stored: shape,
+    preprocessing: large.preprocessing,
+    varied: { augmentation: large.augmentation, seed: large.seed },
+  });
+  const loader = trainLoader(split, large);
+  for (const step of [0, 1, 2, 7, 3]) {
+    const made = loader.at(step);
+    expect(made).toBeInstanceOf(Promise);
+    const { images, indices } = await made;
+    const here = direct(Math.floor(step / 2), indices, [...indices].map(split.image) as Uint8Array[]);
+    expect(Buffer.compare(Buffer.from(images.buffer), Buffer.from(here.buffer))).toBe(0);
+  }
+  const owed = loader.at(9);
+  loader.close();
+  await expect(owed).rejects.toThrow('ended');
+});
 
 test('65 images in batches of 32: two steps, one image left out, each used at most once, another order next epoch', async () => {
   const loader = trainLoader(numbered(65), options);
