@@ -1,6 +1,6 @@
 /** One training step per message, for bench/step.ts: arguments DEPTH TARGET BATCH THREADS MODE. */
 import { methods, routes } from '../src/methods/index.ts';
-import { budgetOf } from '../src/prune/budget.ts';
+import { budgetFor } from '../src/prune/budget.ts';
 import { openEngine } from '../src/torch/index.ts';
 import { sgd } from '../src/torch/optim.ts';
 import { createNetwork } from '../src/train/network.ts';
@@ -18,7 +18,7 @@ const network = createNetwork(
 const plain = mode === 'plain';
 const search: Search | null = plain
   ? null
-  : createSearch(network.coupling, budgetOf(network.coupling, 'macs', Number(target)), {
+  : createSearch(network.coupling, budgetFor(network.coupling, { resource: 'macs', value: Number(target) }), {
       count: 'ceil',
       resource: 'hard',
       fusion: 'gnorm',

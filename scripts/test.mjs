@@ -14,7 +14,8 @@ Arguments:
                without type checker and linter
 
 Options:
-  --soak N     N random cases in every property test, instead of the usual few
+  --soak N     N random cases in every property test, instead of the usual few; what fails is printed with the
+               S2H_SEED and S2H_PATH that show it again
   --no-setup   install and download nothing; tests of what is missing fail
   -h, --help   print this help
 `;

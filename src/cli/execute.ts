@@ -1,5 +1,6 @@
 import pc from 'picocolors';
 import type { CommandEvent, Progress } from '../commands/command.ts';
+import { printableLines } from '../util/printable.ts';
 import { failureOf } from './failure.ts';
 import { type CommandTable, type Identity, type Invocation, parseCommandLine } from './parse.ts';
 import { createScreen, type Screen } from './screen.ts';
@@ -23,8 +24,8 @@ export interface Surroundings {
 
 export type Interruption = 'SIGINT' | 'SIGTERM' | 'closed';
 
-/** As shells report them: 128 + the signal's number. */
-const interruptCodes: Readonly<Record<Interruption, number>> = { SIGINT: 130, SIGTERM: 143, closed: 0 };
+/** As shells report them: 128 + the signal's number; a pipe that nobody reads is SIGPIPE to other programs. */
+const interruptCodes: Readonly<Record<Interruption, number>> = { SIGINT: 130, SIGTERM: 143, closed: 141 };
 
 /** Reads a command line, runs it, prints what came of it. Returns the exit status and never throws. */
 export async function runCommandLine(
@@ -37,7 +38,7 @@ export async function runCommandLine(
   const debug = argv.includes('--debug');
   const fail = (error: unknown) => {
     const { text, exitCode } = failureOf(error, debug);
-    screen.line(pc.createColors(io.color).red(text));
+    screen.line(pc.createColors(io.color).red(printableLines(text)));
     return exitCode;
   };
   try {
@@ -60,6 +61,8 @@ async function run(
   let interrupted: number | undefined;
   io.onInterrupt(cause => {
     const code = interruptCodes[cause];
+    // Such a command prints when its work is done.
+    if (cause === 'closed' && !command.streams) return;
     if (!command.streams || interrupted !== undefined) return io.exit(code);
     interrupted = code;
     if (cause !== 'closed')
@@ -73,11 +76,16 @@ async function run(
       show(isProgress ? (event as CommandEvent & Progress) : command.progress?.(event), screen);
   };
   try {
-    const result = await command.run(args, options, { signal: controller.signal, onEvent, say: screen.line, setup });
+    const result = await command.run(args, options, {
+      signal: controller.signal,
+      onEvent,
+      say: text => screen.line(printableLines(text)),
+      setup,
+    });
     screen.clear();
     const { exitCode, ...answer } = result;
     if (json) io.out(`${command.streams ? toJson({ type: 'result', ...answer }) : toJson(answer, 2)}\n`);
-    else io.out(withNewline(command.render(result)));
+    else io.out(withNewline(printableLines(command.render(result))));
     return exitCode ?? interrupted ?? 0;
   } catch (error) {
     const stopped = interrupted !== undefined && error instanceof Error && error.name === 'AbortError';
@@ -86,17 +94,22 @@ async function run(
 }
 
 function show(what: Progress | string | undefined, screen: Screen): void {
-  if (typeof what === 'string') screen.line(what);
+  if (typeof what === 'string') screen.line(printableLines(what));
   else if (what) screen.progress(what);
 }
 
-/** JSON has no bigint, and no typed arrays that read as arrays. */
+/**
+ * JSON has no bigint, and no typed arrays that read as arrays. Inside its texts what `printableLines` writes is an escape
+ * of JSON's, so that nothing out of a file reaches a terminal as it is.
+ */
 const toJson = (value: unknown, indent?: number): string =>
-  JSON.stringify(
-    value,
-    (_, part) =>
-      typeof part === 'bigint' ? Number(part) : ArrayBuffer.isView(part) ? Array.from(part as Uint8Array) : part,
-    indent,
+  printableLines(
+    JSON.stringify(
+      value,
+      (_, part) =>
+        typeof part === 'bigint' ? Number(part) : ArrayBuffer.isView(part) ? Array.from(part as Uint8Array) : part,
+      indent,
+    ),
   );
 
 const withNewline = (text: string): string => (text === '' || text.endsWith('\n') ? text : `${text}\n`);

@@ -1,5 +1,6 @@
 import type { Progress } from '../commands/command.ts';
 import { bytes, duration } from '../util/format.ts';
+import { printable } from '../util/printable.ts';
 
 /** Where progress is written: a terminal's line is drawn over, anything else gets plain lines now and then. */
 export interface ScreenOutput {
@@ -53,7 +54,7 @@ export function createScreen(output: ScreenOutput): Screen {
       const wait = output.isTerminal ? redrawMs.terminal : redrawMs.plain;
       if (at - last < wait && !finished) return;
       last = at;
-      const text = progressText(state, rate(history));
+      const text = printable(progressText(state, rate(history)));
       if (!output.isTerminal) output.write(`${text}\n`);
       else output.write(`${erase}${text.slice(0, Math.max(output.columns - 1, 20))}`);
       shown = output.isTerminal;

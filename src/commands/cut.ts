@@ -5,16 +5,18 @@ import { type OnnxModel, readModel, writeModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { costOf, type Resource } from '../prune/cost.ts';
 import { cutModel } from '../prune/cut.ts';
-import { graphHash, type KeptChannels, planOf } from '../prune/plan.ts';
+import { type KeptChannels, planOf } from '../prune/plan.ts';
+import { type UnknownCost, unknownCosts } from '../prune/walls.ts';
 import { renderCut } from '../report/cut-report.ts';
 import { type Certificate, certify } from '../runtime/certificate.ts';
+import { withoutDeclared } from '../runtime/probe.ts';
 import { writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { version } from '../util/version.ts';
-import { type Context, defineCommand } from './command.ts';
+import { budgetIfAsked } from './budget-options.ts';
+import { type Context, defineCommand, flagOf } from './command.ts';
 import type { CostChange } from './outcome.ts';
-import { readPlanFile } from './plan-file.ts';
-import { askedBudget, choose, openSource, type Source, selectionOptions } from './selection.ts';
+import { choose, openSource, type Source, selectionOptions } from './selection.ts';
 
 export interface CutResult {
   readonly model: string;
@@ -23,13 +25,15 @@ export interface CutResult {
   /** Where the plan is; null: none was asked for. */
   readonly plan: string | null;
   /** Of one image; of `unknown` nodes they are not known, and not in the numbers. */
-  readonly macs: CostChange & { readonly unknown: number };
+  readonly macs: CostChange & { readonly unknown: number; readonly uncounted: readonly UnknownCost[] };
   readonly params: CostChange;
   /** Of all constants. */
   readonly bytes: CostChange;
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
   /** null with `--no-verify`. */
   readonly certificate: Certificate | null;
+  /** Sentences about what the figures do not show. */
+  readonly notes: readonly string[];
   readonly exitCode: 0 | 1;
 }
 
@@ -56,53 +60,72 @@ export const command = defineCommand({
   ],
   async run({ model: path }, values, context): Promise<CutResult> {
     checkOptions(values);
-    const source = openSource(path, values);
+    const source = await openSource(path, values, values.apply);
     const { coupling, priced } = source;
     refuseOverwriting(path, source.model, values);
     const { kept, about } = chosen(source, values);
     const counts = kept.map(channels => channels.length);
     refuseIdentity(source, counts, values);
-    const small = described(cutModel(coupling, kept), { ...about, plan: graphHash(coupling.graph), version });
+    const plan = planOf(coupling, kept);
+    const note = { ...about, ...coupling.options, ...(values.sealInputs ? { sealInputs: true } : {}) };
+    const cut = withoutDeclared(cutModel(coupling, kept), source.probed);
+    const small = described(cut, { ...note, plan: plan.graph, version });
     const certificate = await writeProven(small, source, kept, values, context);
     if (values.plan !== undefined) {
-      writeAtomic(values.plan, `${JSON.stringify(planOf(coupling, kept), null, 1)}\n`);
+      writeAtomic(values.plan, `${JSON.stringify(plan, null, 1)}\n`);
     }
     const change = (resource: Resource): CostChange => {
       const { at, full } = costOf(priced, resource);
       return { before: full, after: at(counts), ratio: full > 0 ? at(counts) / full : 1 };
     };
     const passed = certificate?.passed !== false;
+    const uncounted = unknownCosts(priced.graph, costOf(priced, 'macs').unknown);
     return {
       model: path,
       file: passed ? values.out : null,
       plan: values.plan ?? null,
-      macs: { ...change('macs'), unknown: costOf(priced, 'macs').unknown.length },
+      macs: { ...change('macs'), unknown: uncounted.length, uncounted },
       params: change('params'),
       bytes: change('size'),
       widths: coupling.groups.map(({ name, size }, g) => ({ group: name, size, kept: counts[g] })),
       certificate,
+      notes: values.apply === undefined && values.round === 1 ? unevenNote(source, counts) : [],
       exitCode: passed ? 0 : 1,
     };
   },
   render: result => renderCut(result),
 });
 
+/** Fewer MACs need not be faster: runtimes work in blocks of channels. */
+const unevenNote = ({ coupling }: Source, counts: readonly number[]): string[] =>
+  coupling.groups.some(({ size }, g) => counts[g] < size && counts[g] % 8 !== 0)
+    ? ['ONNX Runtime is often faster with widths that are multiples of 8: --round 8, and compare by `bench`.']
+    : [];
+
 /** @throws UserError E_OPTION (usage) unless there is either a budget or a plan */
 function checkOptions(values: Options): void {
-  const asked = askedBudget(values);
+  const asked = budgetIfAsked(values);
   const refuse = (what: string, fix: string) => new UserError('E_OPTION', what, { fix, usage: true });
   if (values.apply === undefined && !asked)
     throw refuse('Neither a budget nor a plan is given.', 'Say what may be kept, --flops 0.5, or --apply plan.json.');
-  if (values.apply !== undefined && (asked || values.keep.length > 0 || values.only.length > 0))
-    throw refuse('--apply says what is kept.', 'Leave out the budget, --keep and --only, or the plan.');
+  if (values.apply === undefined) return;
+  const idle = asked ? 'the budget' : choosing.find(key => !isDefault(key, values[key]));
+  if (idle !== undefined)
+    throw refuse(`--apply says what is kept.`, `Leave out ${asked ? idle : flagOf(idle)}, or the plan.`);
 }
+
+/** Options that a plan answers. */
+const choosing = ['keep', 'only', 'round', 'minKeep', 'criterion', 'scope', 'grouped', 'attention'] as const;
+
+const isDefault = (key: (typeof choosing)[number], value: unknown): boolean =>
+  JSON.stringify(value) === JSON.stringify(selectionOptions[key].parse(undefined));
 
 /** What stays, and what the file's metadata say about it. */
 function chosen(source: Source, values: Options): { kept: KeptChannels; about: object } {
-  if (values.apply !== undefined) {
-    return { kept: readPlanFile(values.apply, source.coupling), about: { role: 'cut' } };
+  if (source.planned) {
+    return { kept: source.planned, about: { role: 'cut' } };
   }
-  const asked = askedBudget(values)!;
+  const asked = budgetIfAsked(values)!;
   const { kept } = choose(source, asked, values);
   const { criterion, scope, keep, only, round, minKeep, seed } = values;
   const rules = { round, minKeep, ...(keep.length ? { keep } : {}), ...(only.length ? { only } : {}) };
@@ -150,7 +173,7 @@ function parsed(text: string): unknown {
  */
 async function writeProven(
   small: OnnxModel,
-  { model: full, shapes }: Source,
+  { model: full, shapes, coupling }: Source,
   kept: KeptChannels,
   { out, verify, seed }: Options,
   context: Context,
@@ -163,6 +186,7 @@ async function writeProven(
           full,
           small: readModel(path),
           kept,
+          coupling: coupling.options,
           operators,
           shapes,
           seed,

@@ -6,7 +6,7 @@ import { readModel } from '../onnx/index.ts';
 import { compareEvaluations, type Evaluation, evaluateFile } from '../runtime/evaluate.ts';
 import { fasterThreads } from '../runtime/thread-probe.ts';
 import { UserError } from '../util/errors.ts';
-import { percent, plusMinus, table } from '../util/format.ts';
+import { percent, table, within } from '../util/format.ts';
 import { allowedThreads, type ThreadLimit } from '../util/threads.ts';
 import { type Context, defineCommand } from './command.ts';
 import {
@@ -84,7 +84,7 @@ export const command = defineCommand({
     const perClass = evaluation.perClass.map(({ class: index, correct, total }): ClassAccuracy => {
       return { name: names[index], correct, total };
     });
-    const { images, classes, output, correct, top1, top5, standardError, optimize } = evaluation;
+    const { images, classes, output, correct, top1, top5, interval, optimize } = evaluation;
     const result = {
       file,
       data: values.data,
@@ -95,7 +95,7 @@ export const command = defineCommand({
       correct,
       top1,
       top5,
-      standardError,
+      interval,
       perClass,
       preprocessing,
       origin,
@@ -118,7 +118,7 @@ export const command = defineCommand({
         file: values.against,
         correct: other.correct,
         top1: other.top1,
-        standardError: other.standardError,
+        interval: other.interval,
         ...difference,
         perClass: changes.map(
           ({ class: index, ...counts }): ClassChange => ({ name: dataset.classes[index], ...counts }),
@@ -128,11 +128,11 @@ export const command = defineCommand({
     };
   },
   render(result) {
-    const { file, data, split, images, classes, top1, top5, standardError, perClass, against, optimize } = result;
+    const { file, data, split, images, classes, top1, top5, interval, perClass, against, optimize } = result;
     const measured = [
       ['file', file],
       ['images', `${images} of ${data} (${split})`],
-      ['accuracy', accuracyText({ top1, standardError, correct: result.correct, images })],
+      ['accuracy', accuracyText({ top1, interval, correct: result.correct, images })],
       ...(classes > 5 ? [['top-5', percent(top5, 2)]] : []),
       [
         'worst classes',
@@ -250,8 +250,8 @@ function remarks({ top1, images, classes }: Evaluation, dataset: Dataset): strin
 const worst = (perClass: readonly ClassAccuracy[]): ClassAccuracy[] =>
   [...perClass].sort((a, b) => a.correct / a.total - b.correct / b.total).slice(0, 5);
 
-const accuracyText = (counts: Pick<Evaluation, 'top1' | 'standardError' | 'correct' | 'images'>): string =>
-  `${plusMinus(counts.top1, counts.standardError, { unit: '%' })} (${counts.correct} of ${counts.images})`;
+const accuracyText = (counts: Pick<Evaluation, 'top1' | 'interval' | 'correct' | 'images'>): string =>
+  `${within(counts.top1, counts.interval)}, ${counts.correct} of ${counts.images}`;
 
 function describe({ size, scale, mean, std, color, layout, labelOrder }: Preprocessing): string {
   const numbers = (values: readonly number[]) => values.map(value => Number(value.toPrecision(4))).join(',');

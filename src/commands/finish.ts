@@ -14,7 +14,7 @@ import type { ViewScore } from '../train/evaluation.ts';
 import type { Progress } from '../train/loop.ts';
 import { type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
-import { binomialError } from '../util/stats.ts';
+import { wilsonInterval } from '../util/stats.ts';
 import type { Context } from './command.ts';
 import { outputNames } from './data-options.ts';
 import type { Accuracy, CostChange, PruneResult } from './outcome.ts';
@@ -38,6 +38,7 @@ export async function finishPruning(
     full: coupling.graph.model,
     small: readModel(directory.file('pruned.onnx')),
     kept,
+    coupling: coupling.options,
     operators,
     images: firstImages(plan, context.signal),
     seed: plan.settings.seed,
@@ -128,7 +129,7 @@ function writeFiles(
     version: config.versions.s2hpruner,
   };
   writeModel({ ...trained, metadata: about({ ...by, role: 'trained' }) }, directory.file('trained.onnx'));
-  const { coupling } = coupled(readModel(directory.file('trained.onnx')));
+  const { coupling } = coupled(readModel(directory.file('trained.onnx')), plan.settings);
   const same =
     coupling.groups.map(group => group.name).join() === run.network.coupling.groups.map(group => group.name).join();
   if (!same) throw new Error('the trained file has other groups than the graph that was trained');
@@ -202,17 +203,17 @@ async function measureAccuracy(
   };
 }
 
-const ofEvaluation = ({ correct, images, top1, standardError }: Evaluation): Accuracy => ({
+const ofEvaluation = ({ correct, images, top1, interval }: Evaluation): Accuracy => ({
   accuracy: top1,
   correct,
   images,
-  standardError,
+  interval,
 });
 const ofScore = ({ correct, images, accuracy }: ViewScore): Accuracy => ({
   accuracy,
   correct,
   images,
-  standardError: binomialError(correct, images),
+  interval: wilsonInterval(correct, images),
 });
 
 /** Which answers differ from earlier ones on the same images, and the classes that lost most. */

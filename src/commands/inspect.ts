@@ -1,20 +1,17 @@
+import { basename } from 'node:path';
 import { z } from 'zod';
 import type { Graph } from '../graph/graph.ts';
-import { lowestShare } from '../prune/allocate.ts';
+import { type AskedBudget, lowestShare } from '../prune/budget.ts';
 import { costOf, type Resource } from '../prune/cost.ts';
 import { type UnknownCost, unknownCosts, type Wall, wallsOf } from '../prune/walls.ts';
+import { renderPicture } from '../report/graph-page.ts';
 import { renderInspection } from '../report/inspect-report.ts';
+import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
+import { budgetIfAsked } from './budget-options.ts';
 import { defineCommand } from './command.ts';
-import {
-  type AskedBudget,
-  askedBudget,
-  type Choice,
-  choose,
-  openSource,
-  type Source,
-  selectionOptions,
-} from './selection.ts';
+import { pictureOf } from './inspect-picture.ts';
+import { type Choice, choose, openSource, type Source, selectionOptions } from './selection.ts';
 
 /** A group of coupled channels. */
 export interface InspectedGroup {
@@ -47,6 +44,8 @@ export interface InspectedCost {
 
 export interface Inspection {
   readonly file: string;
+  /** Where the page with the graph is; null: none was asked for. */
+  readonly html: string | null;
   readonly nodes: number;
   readonly groups: readonly InspectedGroup[];
   readonly walls: readonly Wall[];
@@ -74,21 +73,35 @@ export const command = defineCommand({
   description:
     'Lists the groups of coupled channels, every wall with the node that caused it, and the reachable range of each budget. With a budget: the widths that `cut` would choose; exit status 1 when it cannot be met.',
   arguments: [{ name: 'model', description: 'an ONNX file', required: true }],
-  options: z.object(selectionOptions),
+  options: z.object({
+    ...selectionOptions,
+    html: z.string().min(1).optional().meta({ value: 'FILE', description: 'draw the graph with its groups as a page' }),
+  }),
   examples: [
     'inspect mynet.onnx',
     'inspect mynet.onnx --flops 0.5',
+    'inspect mynet.onnx --html groups.html',
     'inspect detector.onnx --shape images=1,3,640,640 --params 0.5 --round 8 --keep *head*',
   ],
-  run({ model: file }, options): Inspection {
-    const asked = askedBudget(options);
-    const source = openSource(file, options);
+  async run({ model: file }, options): Promise<Inspection> {
+    const asked = budgetIfAsked(options);
+    const source = await openSource(file, options);
     const { coupling, admissible } = source;
     const outcome = asked && attempt(() => choose(source, asked, options));
     const choice = outcome && !(outcome instanceof UserError) ? outcome : null;
     const shares = sharesOf(source);
+    const walls = wallsOf(coupling);
+    if (options.html !== undefined) {
+      const figures = coupling.groups.map((_, g) => ({
+        macs: shares.macs[g],
+        params: shares.params[g],
+        ...(choice ? { kept: choice.counts[g] } : {}),
+      }));
+      writeAtomic(options.html, renderPicture(pictureOf(coupling, walls, figures, basename(file))));
+    }
     return {
       file,
+      html: options.html ?? null,
       nodes: coupling.graph.nodes.length,
       groups: coupling.groups.map(({ name, size, members }, g) => ({
         name,
@@ -99,7 +112,7 @@ export const command = defineCommand({
         whole: admissible[g].length === 1,
         ...(choice ? { kept: choice.counts[g] } : {}),
       })),
-      walls: wallsOf(coupling),
+      walls,
       costs: { macs: costIn(source, 'macs'), params: costIn(source, 'params'), size: costIn(source, 'size') },
       dynamic: dynamicInputs(source.priced.graph),
       budget: asked && {
@@ -134,8 +147,8 @@ const reachedBy = ({ budget: { cost }, counts }: Choice): number => cost.at(coun
 function sharesOf({ priced }: Source): { macs: (number | null)[]; params: (number | null)[] } {
   const sizes = priced.groups.map(group => group.size);
   const shares = (resource: Resource) => {
-    const { at, full } = costOf(priced, resource);
-    return sizes.map((_, g) => (full > 0 ? 1 - at(sizes.with(g, 0)) / full : null));
+    const { change, full } = costOf(priced, resource);
+    return sizes.map((_, g) => (full > 0 ? -change(sizes, g, 0) / full : null));
   };
   return { macs: shares('macs'), params: shares('params') };
 }

@@ -47,7 +47,8 @@ export const shapeOption = z.array(z.string()).optional().meta({
  * @throws UserError E_SHAPE (usage)
  */
 export function parseShapes(values: readonly string[] = []): Record<string, readonly number[]> {
-  const shapes: Record<string, readonly number[]> = {};
+  // Inputs may be called `constructor` or `__proto__`.
+  const shapes = Object.create(null) as Record<string, readonly number[]>;
   for (const value of values) {
     const at = value.lastIndexOf('=');
     const name = value.slice(0, at);

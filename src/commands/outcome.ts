@@ -1,12 +1,12 @@
 import type { Certificate } from '../runtime/certificate.ts';
 import type { Gap } from '../train/evaluation.ts';
 
-/** Right answers out of how many, with the standard error of the share. */
+/** Right answers out of how many, with the share's interval at 95 % (Wilson). */
 export interface Accuracy {
   readonly accuracy: number;
   readonly correct: number;
   readonly images: number;
-  readonly standardError: number;
+  readonly interval: readonly [number, number];
 }
 
 /** A cost before and after. */

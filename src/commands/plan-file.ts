@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
-import type { Coupling } from '../prune/groups.ts';
-import { type KeptChannels, readPlan } from '../prune/plan.ts';
+import type { Graph } from '../graph/graph.ts';
+import { type PlannedCut, plannedCut } from '../prune/plan.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 
-/** What a plan file keeps of a graph. @throws UserError E_NOT_FOUND, E_PLAN */
-export const readPlanFile = (path: string, coupling: Coupling): KeptChannels =>
-  readPlan(readJson(path), coupling, path);
+/** What a plan file keeps of a graph, and the groups that it speaks of. @throws UserError E_NOT_FOUND, E_PLAN */
+export const readPlanFile = (path: string, graph: Graph): PlannedCut => plannedCut(readJson(path), graph, path);
 
 function readJson(path: string): unknown {
   let text: string;

@@ -3,13 +3,13 @@ import { renderResult } from '../report/prune-report.ts';
 import { writeJson } from '../train/run-directory.ts';
 import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
+import { budgetAsked, budgetOptions } from './budget-options.ts';
 import { type CommandEvent, defineCommand, type Progress } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
 import { finishPruning, refuseUnproven } from './finish.ts';
 import type { PruneResult } from './outcome.ts';
 import { completeRun, type Stopped } from './run-course.ts';
-import { budgetOptions, methodOptions, trainingOptions } from './run-options.ts';
-import { budgetAsked } from './run-settings.ts';
+import { methodOptions, trainingOptions } from './run-options.ts';
 import { beginRun, type GivenOptions, resumeRun } from './run-start.ts';
 
 export type { Stopped } from './run-course.ts';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { routesPattern } from '../methods/index.ts';
+import { couplingOptions } from './coupling-options.ts';
 
 /** How a network is trained; every default is stated, none is filled in here: a resumed run must tell what was given. */
 export const trainingOptions = {
@@ -102,6 +103,7 @@ export const methodOptions = {
     .optional()
     .describe('which channels of a group go last (default: l1, fixed when the masks begin to move)'),
   round: z.int().positive().optional().describe('channel counts are multiples of it (default: 1)'),
+  ...couplingOptions,
   temperature: z.number().positive().optional().describe('softmax temperature of the masks (default: 1)'),
   searchFrom: z
     .number()
@@ -117,18 +119,6 @@ export const methodOptions = {
     .describe('share of the steps after which they are frozen (default: 0.7)'),
 };
 
-/** What the pruned network may cost: exactly one. */
-export const budgetOptions = {
-  flops: z
-    .number()
-    .positive()
-    .optional()
-    .describe('budget of MACs (papers: "FLOPs"): the fraction kept up to 1, above it MACs of one image'),
-  params: z.number().positive().optional().describe('budget of parameters, likewise'),
-  bytes: z.number().positive().optional().describe('budget of the size of all constants, likewise'),
-};
-
 const optional = <S extends z.ZodRawShape>(shape: S) => z.object(shape);
 export type TrainingOptions = z.output<ReturnType<typeof optional<typeof trainingOptions>>>;
 export type MethodOptions = z.output<ReturnType<typeof optional<typeof methodOptions>>>;
-export type BudgetOptions = z.output<ReturnType<typeof optional<typeof budgetOptions>>>;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { UserError } from '../util/errors.ts';
 import { flagOf } from './command.ts';
-import type { BudgetOptions, MethodOptions, TrainingOptions } from './run-options.ts';
+import type { MethodOptions, TrainingOptions } from './run-options.ts';
 
 type Complete<T> = { [K in keyof T]-?: NonNullable<T[K]> };
 
@@ -127,29 +127,12 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     perMember: pick('perMember', true),
     order: pick('order', 'l1'),
     round: pick('round', 1),
+    grouped: pick('grouped', 'equal'),
+    attention: pick('attention', 'heads'),
     temperature: pick('temperature', 1),
     searchFrom,
     searchUntil,
   };
-}
-
-/** The budget asked for. @throws UserError E_BUDGET (usage) unless exactly one is */
-export function budgetAsked({ flops, params, bytes }: BudgetOptions): {
-  resource: 'macs' | 'params' | 'size';
-  value: number;
-} {
-  const asked = [
-    { resource: 'macs' as const, value: flops },
-    { resource: 'params' as const, value: params },
-    { resource: 'size' as const, value: bytes },
-  ].filter(({ value }) => value !== undefined);
-  if (asked.length !== 1) {
-    throw new UserError('E_BUDGET', `${asked.length ? 'More than one budget is given' : 'No budget is given'}.`, {
-      fix: 'Say how much may be kept with one of --flops 0.35, --params 0.5, --bytes 200000.',
-      usage: true,
-    });
-  }
-  return asked[0] as { resource: 'macs' | 'params' | 'size'; value: number };
 }
 
 /** What may differ in a run that goes on: the last bits may, or images that have moved. */

@@ -1,7 +1,7 @@
 import { buildGraph } from '../graph/graph.ts';
 import { type OnnxModel, readModel, writeModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
-import { budgetOf } from '../prune/budget.ts';
+import { budgetFor } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { inEvaluationMode } from '../rewrite/evaluation-mode.ts';
 import { normalisable } from '../rewrite/renorm.ts';
@@ -78,7 +78,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       { seed: given.seed ?? 0, width: given.width, shortcut: given.shortcut },
     );
   const start = request.reshape ? request.reshape(built) : built;
-  const { graph, coupling } = coupled(start);
+  const { graph, coupling } = coupled(start, given);
   refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
   const normalised =
@@ -90,7 +90,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
     dataName: dataset.name,
     trainImages: dataset.train.size,
   });
-  if (budget) budgetOf(coupling, budget.resource, budget.value, settings.round);
+  if (budget) budgetFor(coupling, budget, settings.round);
   const threads = threadsToBegin(given.threads);
   const settled = { trainedStart, dataset, preprocessing, settings, threads, method, budget };
   const directory = createRunDirectory(

@@ -1,30 +1,40 @@
 import { z } from 'zod';
 import { buildGraph, type Graph } from '../graph/graph.ts';
-import { floats, type OnnxModel, readModel } from '../onnx/index.ts';
+import { type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
-import { type Admissible, allocate, bestChannels, budgetWithin, scopes } from '../prune/allocate.ts';
-import type { Budget } from '../prune/budget.ts';
-import type { Resource } from '../prune/cost.ts';
+import { allocate, bestChannels, budgetWithin, rankingsOf, scopes } from '../prune/allocate.ts';
+import type { Admissible, AskedBudget, Budget } from '../prune/budget.ts';
+import { valuesOf } from '../prune/criteria/members.ts';
 import { type Coupling, coupleGraph } from '../prune/groups.ts';
 import { comparableScores, importanceNames } from '../prune/importance.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { admissibleWidths } from '../prune/rules.ts';
+import { sealDefaults } from '../rewrite/defaults.ts';
 import { unshare } from '../rewrite/unshare.ts';
+import { withProbedShapes } from '../runtime/probe.ts';
 import { UserError } from '../util/errors.ts';
+import { budgetOptions } from './budget-options.ts';
+import { couplingOptions } from './coupling-options.ts';
 import { parseShapes, shapeOption } from './model-file.ts';
+import { readPlanFile } from './plan-file.ts';
 
-const fraction = 'the fraction kept up to 1, above it';
+/** `--seal-inputs`, for files of IR version 4 or later that list weights among their inputs. */
+export const sealOption = z
+  .boolean()
+  .default(false)
+  .describe('make constants of weights that the file lists as inputs, which callers can then no longer replace');
 
 /** What may go, and by what it is chosen: the options that `inspect` and `cut` share. */
 export const selectionOptions = {
-  flops: z.number().positive().optional().describe(`budget of MACs (papers: "FLOPs"): ${fraction} MACs of one image`),
-  params: z.number().positive().optional().describe(`budget of parameters: ${fraction} their number`),
-  size: z.number().positive().optional().describe(`budget of the size of all constants: ${fraction} bytes`),
+  ...budgetOptions,
   criterion: z.enum(importanceNames).default('l1').describe('by what channels are ranked'),
   scope: z
     .enum(scopes)
     .default('global')
-    .describe('global: the lowest channels of all groups go; local: the same share of every group'),
+    .describe(
+      'which channels are compared: global: all; local: those of one group, the same share of each goes; isomorphic: those of groups that are wired alike',
+    ),
+  ...couplingOptions,
   keep: z.array(z.string().min(1)).default([]).meta({
     value: 'GLOB',
     repeat: true,
@@ -35,46 +45,80 @@ export const selectionOptions = {
     repeat: true,
     description: 'prune nothing but these groups, nodes or weights; may be repeated',
   }),
-  round: z.int().positive().default(1).describe('kept channel counts are multiples of it'),
+  round: z.int().positive().default(1).describe('kept widths are multiples of it'),
   minKeep: z.number().min(0).max(1).default(0.1).describe('share of every group that stays at least'),
   seed: z.int().nonnegative().default(0).describe('of the random criterion and of random inputs'),
   shape: shapeOption,
+  sealInputs: sealOption,
 };
 
 const schema = z.object(selectionOptions);
 type Selection = z.output<typeof schema>;
 
+/** A full-width file. @throws UserError E_OPTION (usage) where there is nothing to seal, and those of `readModel` */
+export function readFull(path: string, { sealInputs }: Pick<Selection, 'sealInputs'>): OnnxModel {
+  const read = readModel(path);
+  const model = sealInputs ? sealDefaults(read) : read;
+  if (!sealInputs || model !== read) return model;
+  throw new UserError('E_OPTION', '--seal-inputs: no weight of this file is one that a caller may replace.', {
+    where: path,
+    fix: 'Leave it out.',
+    usage: true,
+  });
+}
+
 /** A file whose channels may go. */
 export interface Source {
-  /** Its constants given to one user each, as plans and certificates take it. */
+  /** Its constants given to one user each and missing shapes declared, as plans and certificates take it. */
   readonly model: OnnxModel;
   /** Found without `--shape`: axes that are dynamic stay so in a cut. */
   readonly coupling: Coupling;
   /** The same with the lengths of `--shape`, for costs. */
   readonly priced: Coupling;
   readonly shapes: Readonly<Record<string, readonly number[]>>;
+  /** Values whose shapes were found out by running the file. */
+  readonly probed: readonly string[];
+  /** What the plan keeps; null without one. */
+  readonly planned: KeptChannels | null;
   readonly admissible: Admissible;
   /** Time that it took to find the coupled channels of the file that was read. */
   readonly couplingSeconds: number;
 }
 
-/** Read a file, find its coupled channels and what may go of them. @throws UserError also E_SHAPE, E_GLOB (usage) */
-export function openSource(
+/**
+ * Read a file, find its coupled channels and what may go of them.
+ * @param plan a plan file, which says how channels are coupled and what stays
+ * @throws UserError also E_PLAN, E_SHAPE, E_GLOB (usage)
+ */
+export async function openSource(
   path: string,
-  selection: Pick<Selection, 'shape' | 'keep' | 'only' | 'round' | 'minKeep'>,
-): Source {
+  selection: Pick<Selection, 'shape' | 'keep' | 'only' | 'round' | 'minKeep' | 'grouped' | 'attention' | 'sealInputs'>,
+  plan?: string,
+): Promise<Source> {
   const shapes = parseShapes(selection.shape);
-  const read = readModel(path);
+  const read = readFull(path, selection);
+  const building = performance.now();
+  const written = buildGraph(unshare(read, operators), operators);
+  const builtIn = performance.now() - building;
+  checkShapes(written, shapes);
+  const probed = await withProbedShapes(written, shapes);
   const start = performance.now();
-  const model = unshare(read, operators);
-  const graph = buildGraph(model, operators);
-  const coupling = coupleGraph(graph);
-  const couplingSeconds = (performance.now() - start) / 1000;
-  checkShapes(graph, shapes);
-  const priced = Object.keys(shapes).length
-    ? { ...coupling, graph: buildGraph(model, operators, { shapes }) }
-    : coupling;
-  return { model, coupling, priced, shapes, admissible: admissibleWidths(coupling, selection), couplingSeconds };
+  const graph = probed.values.length > 0 ? buildGraph(probed.model, operators) : written;
+  const planned = plan === undefined ? null : readPlanFile(plan, graph);
+  const coupling = planned?.coupling ?? coupleGraph(graph, selection);
+  const couplingSeconds = (builtIn + performance.now() - start) / 1000;
+  const isGiven = Object.keys(shapes).length > 0;
+  const priced = isGiven ? { ...coupling, graph: buildGraph(probed.priced, operators, { shapes }) } : coupling;
+  return {
+    model: probed.model,
+    coupling,
+    priced,
+    shapes,
+    probed: probed.values,
+    planned: planned?.kept ?? null,
+    admissible: admissibleWidths(coupling, selection),
+    couplingSeconds,
+  };
 }
 
 /** @throws UserError E_SHAPE (usage) for a shape of an input that is not there, or that does not fit it */
@@ -98,26 +142,6 @@ function checkShapes({ inputs, types }: Graph, shapes: Source['shapes']): void {
   }
 }
 
-/** A budget as it was asked for. */
-export interface AskedBudget {
-  readonly resource: Resource;
-  readonly value: number;
-}
-
-/** The budget among the options, null without one. @throws UserError E_BUDGET (usage) for several */
-export function askedBudget({ flops, params, size }: Pick<Selection, 'flops' | 'params' | 'size'>): AskedBudget | null {
-  const asked = Object.entries({ macs: flops, params, size }).flatMap(([resource, value]) =>
-    value === undefined ? [] : [{ resource: resource as Resource, value }],
-  );
-  if (asked.length > 1) {
-    throw new UserError('E_BUDGET', 'More than one budget is given.', {
-      fix: 'Leave one of --flops, --params and --size.',
-      usage: true,
-    });
-  }
-  return asked[0] ?? null;
-}
-
 /** What a budget leaves. */
 export interface Choice {
   readonly budget: Budget;
@@ -131,18 +155,18 @@ export interface Choice {
  * @throws UserError E_BUDGET_UNREACHABLE (usage), E_COST_UNKNOWN, E_NOTHING_TO_PRUNE, E_CRITERION
  */
 export function choose(
-  source: Source,
+  source: Pick<Source, 'coupling' | 'priced' | 'admissible'>,
   asked: AskedBudget,
   selection: Pick<Selection, 'criterion' | 'scope' | 'seed'>,
 ): Choice {
   const { coupling, priced, admissible } = source;
-  const budget = budgetWithin(priced, asked.resource, asked.value, admissible);
+  const budget = budgetWithin(priced, asked, admissible);
   const context = {
     coupling,
-    values: (name: string) => floats(coupling.graph.tensors.get(name)!),
+    values: (name: string) => valuesOf(coupling.graph, name),
     seed: selection.seed,
   };
   const scores = comparableScores(selection.criterion, context, group => admissible[group].length > 1);
-  const counts = allocate(scores, budget, admissible, selection.scope);
+  const counts = allocate(scores, budget, admissible, rankingsOf(coupling, selection.scope));
   return { budget, counts, kept: bestChannels(scores, counts) };
 }

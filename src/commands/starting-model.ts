@@ -4,7 +4,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { buildGraph, type Graph } from '../graph/graph.ts';
 import { type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
-import { type Coupling, coupleGraph } from '../prune/groups.ts';
+import { type Coupling, type CouplingOptions, coupleGraph } from '../prune/groups.ts';
 import { unshare } from '../rewrite/unshare.ts';
 import { UserError } from '../util/errors.ts';
 import { buildNetwork } from '../zoo/index.ts';
@@ -33,10 +33,13 @@ export function openModel(path: string): { model: OnnxModel; graph: Graph; coupl
   return coupled(readModel(path));
 }
 
-export function coupled(read: OnnxModel): { model: OnnxModel; graph: Graph; coupling: Coupling } {
+export function coupled(
+  read: OnnxModel,
+  options: CouplingOptions = {},
+): { model: OnnxModel; graph: Graph; coupling: Coupling } {
   const model = unshare(read, operators);
   const graph = buildGraph(model, operators);
-  return { model, graph, coupling: coupleGraph(graph) };
+  return { model, graph, coupling: coupleGraph(graph, options) };
 }
 
 /** What a model tells about its image input and its classes. @throws UserError E_INPUTS, E_NOT_A_CLASSIFIER */

@@ -2,12 +2,12 @@ import { z } from 'zod';
 import { type OnnxModel, writeModel } from '../onnx/index.ts';
 import { costOf } from '../prune/cost.ts';
 import { cutModel } from '../prune/cut.ts';
-import { readPlan } from '../prune/plan.ts';
+import { plannedCut } from '../prune/plan.ts';
 import { evaluateFile } from '../runtime/evaluate.ts';
 import { runtimeVersion } from '../runtime/session.ts';
 import { writeJson } from '../train/run-directory.ts';
 import { messageOf, UserError } from '../util/errors.ts';
-import { count, duration, percent, plusMinus } from '../util/format.ts';
+import { count, duration, percent, within } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
 import { contract } from './finish.ts';
@@ -108,12 +108,12 @@ export const command = defineCommand({
       writeModel({ ...trained, metadata }, directory.file('trained.onnx'));
       const accuracyOf = async (file: string): Promise<Accuracy> => {
         const options = { threads: run.threads, signal: context.signal };
-        const { top1, correct, images, standardError } = await evaluateFile(
+        const { top1, correct, images, interval } = await evaluateFile(
           directory.file(file),
           batchesOf(plan, 'test', context.signal),
           options,
         );
-        return { accuracy: top1, correct, images, standardError };
+        return { accuracy: top1, correct, images, interval };
       };
       const { coupling } = coupled(trained);
       const result: TrainResult = {
@@ -145,7 +145,7 @@ export const command = defineCommand({
     if ('stopped' in result)
       return `Stopped after step ${result.step} of ${result.steps}; everything is saved. Go on with:\n  ${result.resume}`;
     const { accuracy, directory } = result;
-    const share = (a: Accuracy) => plusMinus(a.accuracy, a.standardError, { digits: 2, unit: '%' });
+    const share = (a: Accuracy) => within(a.accuracy, a.interval);
     return [
       `${directory}/trained.onnx`,
       `accuracy  ${share(accuracy.onnx)} on ${accuracy.onnx.images} test images (start: ${percent(accuracy.start.accuracy)})`,
@@ -159,7 +159,6 @@ export const command = defineCommand({
 
 /** What a plan leaves of a model. */
 function cutTo(start: OnnxModel, widths: string): OnnxModel {
-  const { coupling } = coupled(start);
   let json: unknown;
   try {
     json = readJson(widths);
@@ -170,5 +169,6 @@ function cutTo(start: OnnxModel, widths: string): OnnxModel {
       cause: error,
     });
   }
-  return cutModel(coupling, readPlan(json, coupling, widths));
+  const { coupling, kept } = plannedCut(json, coupled(start).graph, widths);
+  return cutModel(coupling, kept);
 }

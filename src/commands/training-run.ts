@@ -4,7 +4,7 @@ import { evalBatches, type TrainLoader, trainLoader } from '../data/loader.ts';
 import type { Tensor } from '../graph/engine.ts';
 import { methods, routesOf } from '../methods/index.ts';
 import type { OnnxModel } from '../onnx/index.ts';
-import { budgetOf } from '../prune/budget.ts';
+import { budgetFor } from '../prune/budget.ts';
 import { openEngine, type Torch } from '../torch/index.ts';
 import { adamw, sgd } from '../torch/optim.ts';
 import { loadCheckpoint, newestCheckpoint, saveCheckpoint, type Trainee } from '../train/checkpoint.ts';
@@ -122,18 +122,14 @@ function build(
   context: Context,
 ): TrainingRun {
   const { settings, start } = plan;
-  const network = createNetwork(torch, renormalised?.model ?? start);
+  const network = createNetwork(torch, renormalised?.model ?? start, settings);
   refuseSingleImage(network, loader);
   const objective: Objective = settings.labels === 'none' ? match(torch) : classification(torch);
   const search = plan.budget
-    ? createSearch(
-        network.coupling,
-        budgetOf(coupled(start).coupling, plan.budget.resource, plan.budget.value, settings.round),
-        {
-          ...settings,
-          granularity: settings.round,
-        },
-      )
+    ? createSearch(network.coupling, budgetFor(coupled(start, settings).coupling, plan.budget, settings.round), {
+        ...settings,
+        granularity: settings.round,
+      })
     : null;
   const optimizer =
     settings.optimizer === 'sgd'

@@ -3,15 +3,16 @@ import { evalBatches } from '../data/loader.ts';
 import { buildGraph } from '../graph/graph.ts';
 import { type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
-import { coupleGraph } from '../prune/groups.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { unshare } from '../rewrite/unshare.ts';
 import { type Certificate, certify } from '../runtime/certificate.ts';
+import { withProbedShapes } from '../runtime/probe.ts';
 import { percent, table } from '../util/format.ts';
 import { type Context, defineCommand } from './command.ts';
 import { openData, optionalDataOptions, preprocessingOptions, splitOf } from './data-options.ts';
 import { imageNetworkOf, parseShapes, shapeOption } from './model-file.ts';
 import { readPlanFile } from './plan-file.ts';
+import { readFull, sealOption } from './selection.ts';
 
 const options = z.object({
   plan: z.string().meta({ value: 'plan.json', description: 'what was kept' }),
@@ -21,6 +22,7 @@ const options = z.object({
   inputs: z.int().positive().default(16).meta({ description: 'random inputs that are compared' }),
   seed: z.int().nonnegative().default(0).meta({ description: 'of the random inputs' }),
   shape: shapeOption,
+  sealInputs: sealOption,
 });
 
 export const command = defineCommand({
@@ -38,12 +40,17 @@ export const command = defineCommand({
     'verify out/trained.onnx out/pruned.onnx --plan out/plan.json --data cifar100 --images 500',
   ],
   async run(files, values, context) {
-    const full = unshare(readModel(files.full), operators);
     const small = readModel(files.small);
     const shapes = parseShapes(values.shape);
-    const kept = readPlanFile(values.plan, coupleGraph(buildGraph(full, operators)));
+    const written = buildGraph(unshare(readFull(files.full, values), operators), operators);
+    const { model: full } = await withProbedShapes(written, shapes);
+    const { kept, coupling } = readPlanFile(
+      values.plan,
+      full === written.model ? written : buildGraph(full, operators),
+    );
     const certificate = await certify({
       full,
+      coupling: coupling.options,
       small,
       kept,
       operators,

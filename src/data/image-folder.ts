@@ -20,7 +20,8 @@ const layoutHelp =
  * - `train/` alone, or class folders alone: a share of each class is the test split, a share of the rest the validation
  *   split.
  *
- * Hidden files and files with another extension are ignored, images in deeper folders belong to the class above.
+ * Hidden files are ignored, images in deeper folders belong to the class above. Files with another extension and folders
+ * without images are not used, which is said.
  * @throws UserError E_DATA_LAYOUT when there are no class folders, E_DATA_CLASSES when a class is missing in one part
  *   or has no usable image, E_DATA_IMAGE_SIZE when sizes differ and none was asked for
  */
@@ -98,7 +99,8 @@ function scan(root: string, { say }: OpenOptions): { parts: Map<PartName, ImageF
   if (!train) folders.set('all', '.');
   if (train && !test && below.includes('test')) say?.('test/ has no class folders: it is not used.');
 
-  const byClass = new Map([...folders].map(([part, folder]) => [part, classesIn(join(root, folder), root)]));
+  const unused: string[] = [];
+  const byClass = new Map([...folders].map(([part, folder]) => [part, classesIn(join(root, folder), root, unused)]));
   const classes = [...new Set([...byClass.values()].flatMap(found => [...found.keys()]))].sort();
   if (classes.length === 0) {
     throw new UserError('E_DATA_LAYOUT', `${root} has no class folders with images.`, { where: root, fix: layoutHelp });
@@ -120,7 +122,20 @@ function scan(root: string, { say }: OpenOptions): { parts: Map<PartName, ImageF
       ),
     );
   }
+  tellUnused(unused, root, say);
   return { parts, classes };
+}
+
+/** @param unused files that are no images, and folders without one (with a separator at the end) */
+function tellUnused(unused: readonly string[], root: string, say: OpenOptions['say']): void {
+  const name = (path: string) => relative(root, path).split(sep).join('/');
+  const empty = unused.filter(path => path.endsWith(sep)).map(path => `${name(path)}/`);
+  const files = unused.filter(path => !path.endsWith(sep)).map(name);
+  if (empty.length > 0) say?.(`Folders without a usable image are no classes: ${some(empty)}.`);
+  if (files.length > 0)
+    say?.(
+      `${files.length} ${files.length === 1 ? 'file is' : 'files are'} not used, being no ${extensions.join(', ')}: ${some(files)}.`,
+    );
 }
 
 const isHidden = (name: string) => name.startsWith('.') || name === '__MACOSX';
@@ -137,11 +152,15 @@ function kindOf(folder: string, entry: import('node:fs').Dirent): 'folder' | 'fi
   return what?.isDirectory() ? 'folder' : what?.isFile() ? 'file' : 'other';
 }
 
-/** Class name to image paths; folders without images do not count. */
-function classesIn(folder: string, root: string): Map<string, string[]> {
-  const found = new Map(foldersIn(folder).map(name => [name, imagesIn(join(folder, name))]));
-  for (const [name, images] of found) if (images.length === 0) found.delete(name);
-  if (found.size === 0 && imagesIn(folder).length > 0) {
+/** Class name to image paths; folders without images do not count, and are added to `unused`. */
+function classesIn(folder: string, root: string, unused: string[]): Map<string, string[]> {
+  const found = new Map(foldersIn(folder).map(name => [name, imagesIn(join(folder, name), unused)]));
+  for (const [name, images] of found) {
+    if (images.length > 0) continue;
+    found.delete(name);
+    unused.push(join(folder, name) + sep);
+  }
+  if (found.size === 0 && imagesIn(folder, []).length > 0) {
     throw new UserError('E_DATA_LAYOUT', `${folder} has images, but no class folders.`, {
       where: root,
       fix: layoutHelp,
@@ -150,15 +169,19 @@ function classesIn(folder: string, root: string): Map<string, string[]> {
   return found;
 }
 
-function imagesIn(folder: string): string[] {
+/** @param unused gets the files that are no images */
+function imagesIn(folder: string, unused: string[]): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .filter(entry => !isHidden(entry.name))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap(entry => {
       const path = join(folder, entry.name);
       const kind = kindOf(folder, entry);
-      if (kind === 'folder') return imagesIn(path);
-      return kind === 'file' && extensions.includes(extname(entry.name).toLowerCase()) ? [path] : [];
+      if (kind === 'folder') return imagesIn(path, unused);
+      if (kind !== 'file') return [];
+      if (extensions.includes(extname(entry.name).toLowerCase())) return [path];
+      unused.push(path);
+      return [];
     });
 }
 

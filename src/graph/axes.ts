@@ -1,8 +1,13 @@
 import type { Dim, NodeView, Shape } from './operator.ts';
-import { UnknownShape } from './operator.ts';
+import { UnknownShape, WrongNode } from './operator.ts';
 
-/** A possibly negative axis as an index; `rank` axes. */
-export const normalAxis = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
+/** A possibly negative axis as an index; `rank` axes. @throws WrongNode when there is no such axis */
+export function normalAxis(axis: number, rank: number): number {
+  const index = axis < 0 ? axis + rank : axis;
+  if (!(Number.isInteger(index) && index >= 0 && index < rank))
+    throw new WrongNode(`names the axis ${axis} of a value with ${rank} axes`);
+  return index;
+}
 
 /** Numpy's broadcast of several shapes; a symbol wins over 1, a number over a symbol, the first of several symbols. */
 export function broadcastShapes(...shapes: readonly Shape[]): Shape {
@@ -56,6 +61,7 @@ export interface Window {
  */
 export function windowOf(n: NodeView, spatial: Shape, kernel: readonly number[], ceil = false): Window {
   const rank = spatial.length;
+  checkWindow(n, kernel, rank);
   const strides = n.ints('strides') ?? Array<number>(rank).fill(1);
   const dilations = n.ints('dilations') ?? Array<number>(rank).fill(1);
   const pads = n.ints('pads') ?? Array<number>(2 * rank).fill(0);
@@ -85,6 +91,20 @@ export function windowOf(n: NodeView, spatial: Shape, kernel: readonly number[],
     );
   }
   return { kernel, strides, dilations, padsBegin: begin, padsEnd: end, size };
+}
+
+/** @throws WrongNode for attributes that no window has */
+function checkWindow(n: NodeView, kernel: readonly number[], rank: number): void {
+  const lists = { kernel_shape: kernel, strides: n.ints('strides'), dilations: n.ints('dilations') };
+  for (const [name, values] of Object.entries(lists)) {
+    if (!values) continue;
+    if (values.length !== rank) throw new WrongNode(`has ${values.length} ${name} for ${rank} spatial axes`);
+    const wrong = values.find(value => !(Number.isSafeInteger(value) && value >= 1));
+    if (wrong !== undefined) throw new WrongNode(`has the ${name} [${values.join(', ')}]`);
+  }
+  const pads = n.ints('pads');
+  if (pads && (pads.length !== 2 * rank || pads.some(pad => pad < 0 || pad > 2 ** 31)))
+    throw new WrongNode(`has the pads [${pads.slice(0, 16).join(', ')}] for ${rank} spatial axes`);
 }
 
 function outSize(length: number, extent: number, stride: number, begin: number, end: number, ceil: boolean): number {

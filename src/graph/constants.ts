@@ -1,6 +1,6 @@
 import { DataType, elementCount, floats, ints, isInteger, type OnnxTensor } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
-import type { Const } from './operator.ts';
+import type { Const, ValueType } from './operator.ts';
 
 const real: ReadonlySet<number> = new Set([DataType.FLOAT, DataType.FLOAT16, DataType.DOUBLE, DataType.BFLOAT16]);
 
@@ -11,9 +11,21 @@ export const constOf = (tensor: OnnxTensor): Const => ({
   values: isInteger(tensor.dataType) ? ints(tensor) : [...floats(tensor)],
 });
 
+/** Most elements of whole numbers that are computed with, and most of real ones. */
+const limits = { whole: 65_536, real: 64 };
+
+/** Whether a value has few enough elements to be computed with, as far as its shape says. */
+export function isSmall(type: ValueType | undefined): boolean {
+  const elements = type?.shape?.reduce<number>(
+    (product, dim) => (typeof dim === 'number' ? product * dim : product),
+    1,
+  );
+  return (elements ?? 0) <= limits.whole;
+}
+
 /** A tensor as numbers if it is small enough to be computed with (shape vectors and indices, a few numbers), else null. */
 export function smallConstOf(tensor: OnnxTensor): Const | null {
-  const limit = isInteger(tensor.dataType) ? 65_536 : real.has(tensor.dataType) ? 64 : -1;
+  const limit = isInteger(tensor.dataType) ? limits.whole : real.has(tensor.dataType) ? limits.real : -1;
   if (elementCount(tensor) > limit) return null;
   try {
     return constOf(tensor);

@@ -1,14 +1,17 @@
 import {
   type AttributeValue,
   attributesOf,
+  type Dimension,
   elemTypeOf,
   type NodeProto,
   type OnnxModel,
   type OnnxTensor,
   shapeOf,
 } from '../onnx/index.ts';
-import { UserError } from '../util/errors.ts';
-import { smallConstOf } from './constants.ts';
+import { printable } from '../util/printable.ts';
+import { normalAxis } from './axes.ts';
+import { checkNames, checkTensor, checkType, labelOf, ruled } from './check.ts';
+import { isSmall, smallConstOf } from './constants.ts';
 import {
   type AxisRef,
   type Const,
@@ -67,16 +70,15 @@ export interface GraphOptions {
 
 /**
  * Work out wiring, shapes and constants of a model.
- * @throws UserError E_GRAPH when the nodes cannot be ordered or a value has two producers
+ * @throws UserError E_GRAPH when the nodes cannot be ordered, a value has two producers or none, a shape is impossible or
+ *   a node is at odds with its operator; E_TENSOR_DATA when a constant is not as long as it claims
  */
 export function buildGraph(model: OnnxModel, operators: OperatorTable, options: GraphOptions = {}): Graph {
   const { graph } = model;
+  checkNames(model);
   const initial = new Set(graph.initializers.map(tensor => tensor.name));
   const inputs = graph.inputs.map(input => input.name).filter(name => !initial.has(name));
-  const declared = declaredTypes(model);
-  for (const [name, shape] of Object.entries(options.shapes ?? {})) {
-    declared.set(name, { elemType: declared.get(name)?.elemType ?? 0, shape });
-  }
+  const declared = withShapes(declaredTypes(model), options.shapes ?? {});
   const known: Known = { types: new Map(), constants: new Map(), fixed: new Set(), tensors: new Map() };
   // From IR version 4 on, an initializer that is also an input is a default that a caller may replace.
   const replaceable = new Set(model.irVersion >= 4 ? graph.inputs.map(input => input.name) : []);
@@ -98,7 +100,7 @@ export function buildGraph(model: OnnxModel, operators: OperatorTable, options: 
     inputs,
     outputs: graph.outputs.map(output => output.name),
     ...known,
-    ...wire(nodes, initial, model.path),
+    ...wire(nodes),
     batch: typeof first === 'string' ? first : null,
   };
 }
@@ -114,14 +116,43 @@ interface Known {
 function declaredTypes({ graph }: OnnxModel): Map<string, ValueType> {
   return new Map(
     [...graph.valueInfo, ...graph.outputs, ...graph.inputs].map(info => {
-      const shape = shapeOf(info)?.map((dim, axis) => dim ?? `${info.name}_${axis}`) ?? null;
-      return [info.name, { elemType: elemTypeOf(info), shape }];
+      const shape = shapeOf(info)?.map((dim, axis) => symbolOf(dim) ?? `${info.name}_${axis}`) ?? null;
+      const type = { elemType: elemTypeOf(info), shape };
+      checkType(type, () => `'${printable(info.name)}' is declared with`);
+      return [info.name, type];
     }),
   );
 }
 
+/** A length, or a symbol that cannot be taken for a product or a number (dims.ts). */
+const symbolOf = (dim: Dimension): Dim | null => (typeof dim === 'string' && /·|^\d+$/.test(dim) ? null : dim);
+
+/** Declared types with other shapes for some values; what these say about symbols holds for all. */
+function withShapes(
+  declared: ReadonlyMap<string, ValueType>,
+  shapes: NonNullable<GraphOptions['shapes']>,
+): Map<string, ValueType> {
+  const lengths = new Map<Dim, Dim>();
+  for (const [name, shape] of Object.entries(shapes)) {
+    const before = declared.get(name)?.shape;
+    if (before?.length !== shape.length) continue;
+    for (const [axis, dim] of before.entries()) if (typeof dim === 'string') lengths.set(dim, shape[axis]);
+  }
+  const types = new Map<string, ValueType>(
+    [...declared].map(([name, { elemType, shape }]) => [
+      name,
+      { elemType, shape: shape?.map(dim => lengths.get(dim) ?? dim) ?? null },
+    ]),
+  );
+  for (const [name, shape] of Object.entries(shapes)) {
+    types.set(name, { elemType: types.get(name)?.elemType ?? 0, shape });
+  }
+  return types;
+}
+
 function addTensor(tensor: OnnxTensor, { tensors, types, fixed, constants }: Known): void {
   const { name } = tensor;
+  checkTensor(tensor);
   tensors.set(name, tensor);
   types.set(name, { elemType: tensor.dataType, shape: tensor.dims });
   fixed.add(name);
@@ -130,21 +161,11 @@ function addTensor(tensor: OnnxTensor, { tensors, types, fixed, constants }: Kno
 }
 
 /** Who makes and who reads each value. */
-function wire(
-  nodes: readonly GraphNode[],
-  initial: ReadonlySet<string>,
-  path?: string,
-): Pick<Graph, 'producers' | 'consumers'> {
+function wire(nodes: readonly GraphNode[]): Pick<Graph, 'producers' | 'consumers'> {
   const producers = new Map<string, GraphNode>();
   const consumers = new Map<string, Use[]>();
   for (const node of nodes) {
-    for (const output of node.outputs) {
-      if (!output) continue;
-      if (producers.has(output) || initial.has(output)) {
-        throw new UserError('E_GRAPH', `The value '${output}' has two producers.`, { where: path });
-      }
-      producers.set(output, node);
-    }
+    for (const output of node.outputs) if (output) producers.set(output, node);
     for (const [input, value] of node.inputs.entries()) {
       if (!value) continue;
       const uses = consumers.get(value);
@@ -162,39 +183,29 @@ function infer(node: GraphNode, known: Known, declared: ReadonlyMap<string, Valu
     addTensor({ ...value, name: node.outputs[0] }, known);
     return;
   }
-  const attempt = <T>(rule: (() => readonly T[]) | undefined): readonly T[] => {
-    try {
-      return rule?.() ?? [];
-    } catch (error) {
-      if (error instanceof UnknownShape) return [];
-      throw error;
-    }
-  };
   const { operator } = node;
-  const types = attempt<ValueType>(operator ? () => operator.shape(node) : undefined);
+  const types = operator ? ruled<readonly ValueType[]>(node, () => operator.shape(node), []) : [];
   node.outputs.forEach((output, i) => {
+    if (types[i]) checkType(types[i], () => `${labelOf(node)} would make a value of`);
     const type = types[i]?.shape ? types[i] : (declared.get(output) ?? types[i]);
     if (output && type) known.types.set(output, type);
   });
-  const values = attempt<Const | null>(operator?.evaluate ? () => operator.evaluate!(node) : undefined);
+  // What is too large to be a constant of ours is not computed in the first place.
+  const isWorthIt = node.outputs.every(output => isSmall(known.types.get(output)));
+  const evaluate = isWorthIt ? operator?.evaluate : undefined;
+  const values = evaluate ? ruled<readonly (Const | null)[]>(node, () => evaluate(node), []) : [];
   node.outputs.forEach((output, i) => {
     if (output && values[i]) known.constants.set(output, values[i]);
   });
-  const deterministic = operator !== null && !node.captures.length;
+  const deterministic = operator !== null && !operator.random && !node.captures.length;
   if (deterministic && node.inputs.every(name => !name || known.fixed.has(name))) {
     for (const output of node.outputs) known.fixed.add(output);
   }
 }
 
 /** What a node's constant inputs are to it; nothing where that depends on shapes that are not known. */
-export function rolesOf(node: GraphNode): Readonly<Record<number, Role>> {
-  try {
-    return node.operator?.roles(node) ?? {};
-  } catch (error) {
-    if (error instanceof UnknownShape) return {};
-    throw error;
-  }
-}
+export const rolesOf = (node: GraphNode): Readonly<Record<number, Role>> =>
+  ruled(node, () => node.operator?.roles(node) ?? {}, {});
 
 function makeNode(proto: NodeProto, index: number, model: OnnxModel, table: OperatorTable, known: Known): GraphNode {
   const domain = proto.domain === 'ai.onnx' ? '' : proto.domain;
@@ -211,10 +222,10 @@ function makeNode(proto: NodeProto, index: number, model: OnnxModel, table: Oper
     if (!shape) throw new UnknownShape();
     return shape;
   };
-  const ref = (value: string, axis: number): AxisRef => ({
-    value,
-    axis: axis < 0 ? axis + shapeIn(value).length : axis,
-  });
+  const ref = (value: string, axis: number): AxisRef => {
+    const rank = known.types.get(value)?.shape?.length ?? (axis < 0 ? shapeIn(value).length : axis + 1);
+    return { value, axis: normalAxis(axis, rank) };
+  };
   const unknownType: ValueType = { elemType: 0, shape: null };
   return {
     index,

@@ -27,19 +27,36 @@ export interface AxisRef {
   readonly axis: number;
 }
 
+/** What integer codes mean: (code - zero point) x scale. Inputs that are left out stand for 1 and 0. */
+export interface Codes {
+  readonly scale: number | null;
+  readonly zeroPoint: number;
+  /** The axis along which they differ, where they have several elements. */
+  readonly axis: number;
+}
+
 /** What a constant input is to its operator. */
 export type Role =
-  | { readonly kind: 'weight'; readonly out: number; readonly in: number }
-  | { readonly kind: 'bias' | 'scale' | 'shift' | 'mean' | 'variance' | 'shape' };
+  | {
+      readonly kind: 'weight';
+      readonly out: number;
+      readonly in: number;
+      /** Of a weight of integer codes. */
+      readonly codes?: Codes;
+    }
+  | { readonly kind: 'codes'; readonly codes: Codes }
+  | { readonly kind: 'bias' | 'scale' | 'shift' | 'mean' | 'variance' | 'shape' | 'quantisation' };
 
 /** A linear operator's weight: which axis makes output channels, which one is summed over. */
-export const weight = (axes: { out: number; in: number }): Role => ({ kind: 'weight', ...axes });
+export const weight = (axes: { out: number; in: number; codes?: Codes }): Role => ({ kind: 'weight', ...axes });
 export const bias: Role = { kind: 'bias' };
 export const scale: Role = { kind: 'scale' };
 export const shift: Role = { kind: 'shift' };
 export const runningMean: Role = { kind: 'mean' };
 export const runningVariance: Role = { kind: 'variance' };
 export const shapeVector: Role = { kind: 'shape' };
+/** Scale or zero point of integer codes: it follows a cut, and is no parameter. */
+export const quantisation: Role = { kind: 'quantisation' };
 
 /** A node as its operator sees it: names, attributes, shapes and constants of what it is wired to. */
 export interface NodeView {
@@ -76,13 +93,21 @@ export interface NodeView {
 /** Thrown by a rule that needs a shape which is not known; the outputs' shapes are then unknown. */
 export class UnknownShape extends Error {}
 
+/** Thrown by a rule that finds its node at odds with the operator's specification: the rest of a sentence about it. */
+export class WrongNode extends UnknownShape {}
+
 /** Channels of a grouped convolution: `equal` numbers of every group go, or groups as a `whole`. */
 export type Grouped = 'equal' | 'whole';
+
+/** What attention loses: whole heads, or the same dimensions of every head. */
+export type Attention = 'heads' | 'dims';
 
 /** Where operators state which channels go together (docs/architecture.md). */
 export interface Relations {
   /** How convolutions of several groups lose channels: the same ones of every group, or whole groups. */
   readonly grouped: Grouped;
+  /** What a Reshape that splits or merges heads lets go. */
+  readonly attention: Attention;
   /** Index i of `a` goes with index i of `b`. */
   same(a: AxisRef, b: AxisRef): void;
   /** Index i of `a` goes with index `f(i)` of `b`; -1: with none. */
@@ -93,6 +118,13 @@ export interface Relations {
   wall(a: AxisRef, reason: string): void;
   /** Whether some index of the axis is behind a wall by now; complete only for operators that are `late`. */
   walled(a: AxisRef): boolean;
+  /**
+   * Flat indices over all of `inputs` and over all of `outputs` are the same, the first axis slowest. Where axes are split
+   * or merged one part carries the channels, which is decided when everything else is known.
+   */
+  regroup(inputs: readonly AxisRef[], outputs: readonly AxisRef[]): void;
+  /** A product of two activations runs over the axis: as one of its `heads` (a batch), or of the `dims` within them. */
+  attends(a: AxisRef, part: Attention): void;
   /** The node sums over this axis of this input. */
   sums(input: number, axis: number): void;
 }
@@ -106,6 +138,9 @@ export interface Monomial {
 /** What a cut leaves of an axis: indices in ascending order; `null`: all of them. */
 export type Kept = (ref: AxisRef) => readonly number[] | null;
 
+/** A length: a number, that of an axis of the node's first input `times / over`, or null: what the graph computes. */
+export type OpenLength = number | { readonly axis: number; readonly times: number; readonly over: number } | null;
+
 /** What must follow a cut besides the constants' own axes. */
 export interface Follow {
   /** Attributes that change; undefined: that go. */
@@ -114,6 +149,8 @@ export interface Follow {
   readonly constants?: Readonly<Record<number, readonly number[]>>;
   /** The node becomes a Gather of its first input along `axis`; with changes besides, a Gather goes in front of it. */
   readonly gather?: { readonly axis: number; readonly indices: readonly number[] };
+  /** A vector of lengths that is partly known at run time only. */
+  readonly lengths?: { readonly input: number; readonly values: readonly OpenLength[] };
 }
 
 /** Per-run state of a forward pass. */
@@ -160,10 +197,16 @@ export interface Operator {
   /** Its backward pass does not look at its output, so the next node may overwrite it. */
   readonly overwritable: boolean;
   readonly cut?: (n: NodeView, kept: Kept) => Follow | null;
+  /** A sum or difference: a factor on all operands is one on its output. */
+  readonly additive?: boolean;
+  /** It does nothing but move elements: a permutation of its axes, or null where their flat order stays. */
+  readonly moves?: (n: NodeView) => readonly number[] | null;
   /** Its coupling waits for the walls of all others. */
   readonly late: boolean;
-  /** Its output is compared before it (ArgMax, TopK, NonMaxSuppression). */
+  /** Its output is compared before it (ArgMax, TopK, NonMaxSuppression; anything drawn at random). */
   readonly discrete: boolean;
+  /** Its output is another one in every run, so it is no constant even if its inputs are. */
+  readonly random: boolean;
 }
 
 type Definition = Partial<Omit<Operator, 'type' | 'roles' | 'shape'>> &
@@ -171,16 +214,22 @@ type Definition = Partial<Omit<Operator, 'type' | 'roles' | 'shape'>> &
     readonly roles?: Operator['roles'] | Readonly<Record<number, Role>>;
   };
 
+const noCost = (): readonly Monomial[] => [];
+
+/** Whether nodes of an operator never have multiply-accumulates. */
+export const costsNothing = ({ cost }: Operator): boolean => cost === noCost;
+
 /** Complete a record: no cost, nothing foldable, and a zero that is not known to stay one. */
 export function operator(type: string, definition: Definition): Operator {
   const { roles } = definition;
   return {
     domain: '',
-    cost: () => [],
+    cost: noCost,
     zero: () => 'constant',
     foldable: [],
     late: false,
     discrete: false,
+    random: false,
     overwritable: false,
     ...definition,
     type,

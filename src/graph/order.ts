@@ -1,8 +1,10 @@
 import type { GraphProto, NodeProto } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
+import { printable } from '../util/printable.ts';
 
 /** Values that a node's sub-graphs read but do not make themselves. */
 export function captured(node: NodeProto): string[] {
+  if (!node.attribute.some(({ g, graphs }) => g || graphs.length > 0)) return [];
   const graphs = node.attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
   return [...new Set(graphs.flatMap(readOutside))];
 }
@@ -11,6 +13,7 @@ function readOutside(graph: GraphProto): string[] {
   const own = new Set([
     ...graph.input.map(value => value.name),
     ...graph.initializer.map(tensor => tensor.name),
+    ...graph.sparseInitializer.map(sparse => sparse.values?.name ?? ''),
     ...graph.node.flatMap(node => node.output),
   ]);
   const read = [
@@ -23,8 +26,8 @@ function readOutside(graph: GraphProto): string[] {
 /** Kahn's algorithm, keeping the file's order where it is one already. */
 export function ordered(nodes: readonly NodeProto[], available: Set<string>): readonly NodeProto[] {
   const made = new Set(nodes.flatMap(node => node.output));
-  const waits = (node: NodeProto) =>
-    [...node.input, ...captured(node)].filter(name => made.has(name) && !available.has(name));
+  const isMissing = (name: string) => made.has(name) && !available.has(name);
+  const waits = (node: NodeProto) => [...node.input.filter(isMissing), ...captured(node).filter(isMissing)];
   const result: NodeProto[] = [];
   const waiting = new Map<string, number[]>();
   const missing = new Int32Array(nodes.length);
@@ -50,7 +53,7 @@ export function ordered(nodes: readonly NodeProto[], available: Set<string>): re
   });
   if (result.length < nodes.length) {
     const stuck = nodes.find((_, index) => missing[index] > 0)!;
-    throw new UserError('E_GRAPH', `The nodes form a cycle at '${stuck.name || stuck.opType}'.`, {
+    throw new UserError('E_GRAPH', `The nodes form a cycle at '${printable(stuck.name || stuck.opType)}'.`, {
       fix: 'The file is not a valid ONNX graph; export it again.',
     });
   }

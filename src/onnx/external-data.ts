@@ -1,6 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readSync, realpathSync, type Stats, statSync } from 'node:fs';
-import { dirname, join, sep } from 'node:path';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { messageOf, UserError } from '../util/errors.ts';
+import { printable } from '../util/printable.ts';
 
 /**
  * The folder that a model's external data lies in, and how each file looked when the model was read: a file that was
@@ -25,7 +26,7 @@ export function stamp(files: ExternalFiles, entries: ExternalEntries): void {
   if (files.stamps.has(location)) return;
   let seen = '';
   try {
-    seen = stampOf(statSync(resolve(files, location, '')));
+    seen = stampOf(inspected(resolve(files, location, ''), ''));
   } catch {
     // Reading the tensor says what is wrong; looking at the graph needs no data.
   }
@@ -33,43 +34,57 @@ export function stamp(files: ExternalFiles, entries: ExternalEntries): void {
 }
 
 const refuse = (tensor: string, what: string, fix: string, cause?: unknown) =>
-  new UserError('E_EXTERNAL_DATA', `The external data of tensor '${tensor}' ${what}.`, { where: tensor, fix, cause });
+  new UserError('E_EXTERNAL_DATA', `The external data of tensor '${printable(tensor)}' ${what}.`, { fix, cause });
 
 /**
- * The real path of an external data file. The location is a stranger's text: only files inside the model's folder are
- * opened, symbolic links included.
+ * The path of an external data file. The location is a stranger's text: only regular files inside the model's folder are
+ * opened, without following any link on the way there (CVE-2022-25882, CVE-2024-27318, CVE-2026-27489).
  */
 function resolve(files: ExternalFiles, location: string, tensor: string): string {
   const parts = location.split(/[/\\]/);
   if (!location || location.includes('\0') || /^([/\\]|[A-Za-z]:)/.test(location) || parts.includes('..')) {
     throw refuse(
       tensor,
-      `has the location '${location}', which is not a path below the model's folder`,
+      `has the location '${printable(location)}', which is not a path below the model's folder`,
       'Only relative paths without .. are read.',
     );
   }
-  const path = join(files.folder, location);
-  let real: string;
-  let folder: string;
+  const folders = location.split('/').slice(0, -1);
+  folders.forEach((_, i) => {
+    const folder = join(files.folder, ...folders.slice(0, i + 1));
+    if (stats(folder, tensor).isSymbolicLink()) throw linked(folder, tensor);
+  });
+  return join(files.folder, location);
+}
+
+function stats(path: string, tensor: string): Stats {
   try {
-    real = realpathSync(path);
-    folder = realpathSync(files.folder);
+    return lstatSync(path);
   } catch (error) {
+    const what = `lies in ${printable(path)}, which cannot be opened: ${messageOf(error)}`;
+    throw refuse(tensor, what, 'Put the data file beside the model.', error);
+  }
+}
+
+const linked = (path: string, tensor: string) =>
+  refuse(tensor, `lies behind the link ${printable(path)}, and links are not followed`, 'Copy the file there.');
+
+/**
+ * What a data file is, before it is opened: a pipe or a device would block or never end, and a second name of a file
+ * from elsewhere would hand that file's content on (CVE-2026-34446).
+ */
+function inspected(path: string, tensor: string): Stats {
+  const found = stats(path, tensor);
+  if (found.isSymbolicLink()) throw linked(path, tensor);
+  if (!found.isFile())
+    throw refuse(tensor, `lies in ${printable(path)}, which is not a regular file`, 'Put the data file there.');
+  if (found.nlink > 1)
     throw refuse(
       tensor,
-      `lies in ${path}, which cannot be opened: ${messageOf(error)}`,
-      'Put the data file beside the model.',
-      error,
+      `lies in ${printable(path)}, which has another name elsewhere (a hard link)`,
+      'Copy the file: cp FILE FILE.copy && mv FILE.copy FILE.',
     );
-  }
-  if (!real.startsWith(folder.endsWith(sep) ? folder : folder + sep)) {
-    throw refuse(
-      tensor,
-      `lies in ${path}, a link to ${real} outside the model's folder`,
-      'Copy the data file beside the model.',
-    );
-  }
-  return real;
+  return found;
 }
 
 /** A range of a file by its real path. */
@@ -84,7 +99,11 @@ function whole(entries: ExternalEntries, key: string, tensor: string): number | 
   if (value === undefined) return null;
   const number = Number(value);
   if (!/^\d+$/.test(value) || !Number.isSafeInteger(number)) {
-    throw refuse(tensor, `has the ${key} '${value}', which is not a number of bytes`, 'Export the model again.');
+    throw refuse(
+      tensor,
+      `has the ${key} '${printable(value)}', which is not a number of bytes`,
+      'Export the model again.',
+    );
   }
   return number;
 }
@@ -98,15 +117,14 @@ function open(files: ExternalFiles, entries: ExternalEntries, expected: number |
   const path = resolve(files, location, tensor);
   const offset = whole(entries, 'offset', tensor) ?? 0;
   const stated = whole(entries, 'length', tensor);
+  const expectedFile = inspected(path, tensor);
   let file: number;
   try {
-    // A pipe or a device would block or never end.
-    if (!statSync(path).isFile()) throw new Error('it is not a regular file');
-    file = openSync(path, constants.O_RDONLY);
+    file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
     throw refuse(
       tensor,
-      `lies in ${path}, which cannot be read: ${messageOf(error)}`,
+      `lies in ${printable(path)}, which cannot be read: ${messageOf(error)}`,
       'Put the data file beside the model.',
       error,
     );
@@ -114,8 +132,12 @@ function open(files: ExternalFiles, entries: ExternalEntries, expected: number |
   try {
     const stats = fstatSync(file);
     const seen = files.stamps.get(location);
-    if (seen && seen !== stampOf(stats)) {
-      throw refuse(tensor, `lies in ${path}, which has changed since the model was read`, 'Read the model again.');
+    if (stampOf(expectedFile) !== stampOf(stats) || (seen && seen !== stampOf(stats))) {
+      throw refuse(
+        tensor,
+        `lies in ${printable(path)}, which has changed since the model was read`,
+        'Read the model again.',
+      );
     }
     const length = stated ?? expected ?? Math.max(0, stats.size - offset);
     if (expected !== null && length !== expected) {
@@ -129,7 +151,7 @@ function open(files: ExternalFiles, entries: ExternalEntries, expected: number |
       const range = `${offset} to ${offset + length}`;
       throw refuse(
         tensor,
-        `should be bytes ${range} of ${path}, which has ${stats.size}`,
+        `should be bytes ${range} of ${printable(path)}, which has ${stats.size}`,
         'Fetch the data file again.',
       );
     }
@@ -142,6 +164,7 @@ function open(files: ExternalFiles, entries: ExternalEntries, expected: number |
 
 /**
  * The bytes of an external tensor, read anew at each call.
+ * @param part of it; all by default
  * @throws UserError E_EXTERNAL_DATA: outside the model's folder, missing, replaced since the model was read, too short
  */
 export function readExternal(
@@ -149,19 +172,46 @@ export function readExternal(
   entries: ExternalEntries,
   expected: number | null,
   tensor: string,
+  part?: { readonly offset: number; readonly length: number },
 ): Uint8Array {
   const { file, path, offset, length } = open(files, entries, expected, tensor);
   try {
-    const bytes = new Uint8Array(length);
-    for (let at = 0; at < length; ) {
-      const count = readSync(file, bytes, at, Math.min(length - at, 2 ** 30), offset + at);
-      if (count === 0) throw refuse(tensor, `ends early in ${path}`, 'Fetch the data file again.');
+    const from = offset + (part?.offset ?? 0);
+    const bytes = new Uint8Array(part?.length ?? length);
+    for (let at = 0; at < bytes.byteLength; ) {
+      const count = readSync(file, bytes, at, Math.min(bytes.byteLength - at, 2 ** 30), from + at);
+      if (count === 0) throw refuse(tensor, `ends early in ${printable(path)}`, 'Fetch the data file again.');
       at += count;
     }
     return bytes;
   } finally {
     closeSync(file);
   }
+}
+
+/** A range of a file and the tensor that lies there. */
+export interface TensorRange extends ExternalRange {
+  readonly tensor: string;
+}
+
+/**
+ * Tensors may share a range, but not parts of one: a small file could hold any number of large ones then.
+ * @throws UserError E_EXTERNAL_DATA
+ */
+export function checkOverlaps(ranges: readonly TensorRange[]): void {
+  const inOrder = ranges
+    .filter(({ length }) => length > 0)
+    .sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : a.offset - b.offset || a.length - b.length));
+  inOrder.forEach((range, i) => {
+    const before = inOrder[i - 1];
+    if (before?.path !== range.path || range.offset >= before.offset + before.length) return;
+    if (range.offset === before.offset && range.length === before.length) return;
+    throw refuse(
+      range.tensor,
+      `overlaps in ${printable(range.path)} with that of '${printable(before.tensor)}'`,
+      'Export the model again.',
+    );
+  });
 }
 
 /** Where the bytes of an external tensor lie, with the same checks as `readExternal`. */

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { toBinary } from '@bufbuild/protobuf';
-import { externalRange, readExternal } from './external-data.ts';
+import { checkOverlaps, externalRange, readExternal, type TensorRange } from './external-data.ts';
 import type { OnnxModel } from './model.ts';
 import {
   FunctionProtoSchema,
@@ -11,7 +11,14 @@ import {
 } from './onnx_pb.ts';
 import { graphField, modelField } from './origin.ts';
 import { decodeMessage } from './read-node.ts';
-import { contentLength, type OnnxTensor, protoFromTensor, tensorError, tensorFromProto } from './tensor.ts';
+import {
+  type ByteSource,
+  contentLength,
+  type OnnxTensor,
+  protoFromTensor,
+  tensorError,
+  tensorFromProto,
+} from './tensor.ts';
 import { changeMessage, mapGraphTensors, mapNodeTensors, mapSparse } from './visit.ts';
 import { bytesField, join, type SourceFile, type WireField } from './wire.ts';
 
@@ -19,43 +26,65 @@ import { bytesField, join, type SourceFile, type WireField } from './wire.ts';
 export interface MovedModel {
   readonly model: OnnxModel;
   readonly dataPath: string;
-  readonly data: readonly Uint8Array[];
+  /** 0: there is no data file. */
+  readonly dataLength: number;
+  /** The contents, made as they are asked for; once. */
+  readonly data: Iterable<Uint8Array>;
 }
 
 /**
  * Lay out the data file for a model that is to be written to `path`: every range once, in the order of first use,
- * offsets aligned to 64 bytes (4096 for tensors of 1 MiB and more, so that they can be mapped). Reads all of it.
+ * offsets aligned to 64 bytes (4096 for tensors of 1 MiB and more, so that they can be mapped). Reads nothing yet.
  * @param threshold raw initializers of at least so many bytes become external
  * @throws UserError E_EXTERNAL_DATA, E_TENSOR_DATA
  */
 export function moveExternal(model: OnnxModel, path: string, threshold: number): MovedModel {
   const dataPath = `${path}.data`;
   const layout = new Layout(basename(dataPath));
-  const moveProto = (proto: TensorProto): TensorProto => {
+  const moved = mapExternal(
+    model,
+    tensor => layout.move(tensor),
+    tensor => {
+      const { data } = tensor;
+      if (data.storage !== 'raw' || data.bytes.byteLength < threshold) return tensor;
+      const entries = new Map<string, string>();
+      return layout.move({ ...tensor, data: { storage: 'external', entries, files: null, bytes: data.bytes } });
+    },
+  );
+  checkOverlaps(layout.ranges);
+  return { model: moved, dataPath, dataLength: layout.end, data: layout.contents() };
+}
+
+/**
+ * The model with every external tensor changed, wherever it is: initializers, attributes, sub-graphs, sparse tensors,
+ * functions, training information.
+ * @param other for the initializers that are not external
+ */
+export function mapExternal(
+  model: OnnxModel,
+  change: (tensor: OnnxTensor) => OnnxTensor,
+  other: (tensor: OnnxTensor) => OnnxTensor = tensor => tensor,
+): OnnxModel {
+  const changeProto = (proto: TensorProto): TensorProto => {
     if (proto.dataLocation !== TensorProto_DataLocation.EXTERNAL) return proto;
     const tensor = tensorFromProto(proto, model.path);
-    const moved = layout.move(tensor);
-    return moved === tensor ? proto : protoFromTensor(moved);
+    const changed = change(tensor);
+    return changed === tensor ? proto : protoFromTensor(changed);
   };
   const { graph, origin } = model;
   const file = origin?.file ?? { base: 0 };
-  const initializers = mapSame(graph.initializers, tensor => {
-    const { data } = tensor;
-    if (data.storage === 'external') return layout.move(tensor);
-    if (data.storage !== 'raw' || data.bytes.byteLength < threshold) return tensor;
-    const entries = new Map<string, string>();
-    return layout.move({ ...tensor, data: { storage: 'external', entries, files: null, bytes: data.bytes } });
-  });
-  const nodes = mapSame(graph.nodes, node => mapNodeTensors(node, moveProto));
-  const graphOrigin = graph.origin && mapSame(graph.origin, field => moveInSparse(field, file, moveProto));
-  const fields = origin && mapSame(origin.fields, field => moveInModelField(field, file, moveProto));
+  const initializers = mapSame(graph.initializers, tensor =>
+    tensor.data.storage === 'external' ? change(tensor) : other(tensor),
+  );
+  const nodes = mapSame(graph.nodes, node => mapNodeTensors(node, changeProto));
+  const graphOrigin = graph.origin && mapSame(graph.origin, field => moveInSparse(field, file, changeProto));
+  const fields = origin && mapSame(origin.fields, field => moveInModelField(field, file, changeProto));
   const sameGraph = initializers === graph.initializers && nodes === graph.nodes && graphOrigin === graph.origin;
-  const moved: OnnxModel = {
+  return {
     ...model,
     graph: sameGraph ? graph : { ...graph, initializers, nodes, origin: graphOrigin },
     origin: origin && fields && { ...origin, fields },
   };
-  return { model: moved, dataPath, data: layout.chunks };
 }
 
 /** The list with every element mapped; the same list when none changed. */
@@ -99,22 +128,33 @@ const largeTensor = 2 ** 20;
 
 /** A data file in the making. */
 class Layout {
-  readonly chunks: Uint8Array[] = [];
+  /** What was read so far. */
+  readonly ranges: TensorRange[] = [];
   readonly #location: string;
-  /** Offsets by content: the array for new content, file and range for old. */
-  readonly #offsets = new Map<Uint8Array | string, number>();
+  readonly #parts: (() => Iterable<Uint8Array>)[] = [];
+  /** Offsets by content: the object for new content, file and range for old. */
+  readonly #offsets = new Map<object | string, number>();
   #end = 0;
 
   constructor(location: string) {
     this.#location = location;
   }
 
+  get end(): number {
+    return this.#end;
+  }
+
+  *contents(): Generator<Uint8Array, void> {
+    for (const part of this.#parts) yield* part();
+  }
+
   /** The tensor with its place in this file; the same object when nothing about it changes. */
   move(tensor: OnnxTensor): OnnxTensor {
     const { data } = tensor;
     if (data.storage !== 'external') return tensor;
-    const { key, length, read } = source(tensor);
-    const offset = this.#offsets.get(key) ?? this.#place(key, read());
+    const { key, length, pieces, range } = source(tensor);
+    if (range) this.ranges.push(range);
+    const offset = this.#offsets.get(key) ?? this.#place(key, length, pieces);
     const entries = new Map(data.entries);
     if (data.bytes) entries.delete('checksum');
     entries.set('location', this.#location).set('offset', String(offset)).set('length', String(length));
@@ -122,27 +162,50 @@ class Layout {
     return same ? tensor : { ...tensor, data: { ...data, entries, bytes: null } };
   }
 
-  #place(key: Uint8Array | string, bytes: Uint8Array): number {
-    const step = bytes.byteLength >= largeTensor ? 4096 : 64;
+  #place(key: object | string, length: number, pieces: () => Iterable<Uint8Array>): number {
+    const step = length >= largeTensor ? 4096 : 64;
     const offset = Math.ceil(this.#end / step) * step;
-    if (offset > this.#end) this.chunks.push(new Uint8Array(offset - this.#end));
-    this.chunks.push(bytes);
-    this.#end = offset + bytes.byteLength;
+    const gap = offset - this.#end;
+    if (gap > 0) this.#parts.push(() => [new Uint8Array(gap)]);
+    this.#parts.push(pieces);
+    this.#end = offset + length;
     this.#offsets.set(key, offset);
     return offset;
   }
 }
 
-/** What an external tensor holds: a key that is equal for equal ranges, its length, and its bytes on demand. */
-function source(tensor: OnnxTensor): { key: Uint8Array | string; length: number; read: () => Uint8Array } {
-  const { data } = tensor;
+interface Source {
+  /** Equal for equal content. */
+  readonly key: object | string;
+  readonly length: number;
+  readonly pieces: () => Iterable<Uint8Array>;
+  /** Where it is read from. */
+  readonly range?: TensorRange;
+}
+
+/** What an external tensor holds. */
+function source(tensor: OnnxTensor): Source {
+  const { data, name } = tensor;
   if (data.storage !== 'external') throw new TypeError('not an external tensor');
   const { bytes, files, entries } = data;
-  if (bytes) return { key: bytes, length: bytes.byteLength, read: () => bytes };
+  if (bytes) return { key: bytes, length: bytes.byteLength, pieces: () => piecesOf(bytes) };
   if (!files)
     throw tensorError(tensor, 'has external data, and the model has no path', 'Read the model from its file.');
   const expected = contentLength(tensor);
-  const { path, offset, length } = externalRange(files, entries, expected, tensor.name);
-  const read = () => readExternal(files, entries, expected, tensor.name);
-  return { key: `${path}:${offset}:${length}`, length, read };
+  const range = externalRange(files, entries, expected, name);
+  const { path, offset, length } = range;
+  const read = (from: number, count: number) =>
+    readExternal(files, entries, expected, name, { offset: from, length: count });
+  const pieces = () => piecesOf({ byteLength: length, read });
+  return { key: `${path}:${offset}:${length}`, length, pieces, range: { ...range, tensor: name } };
+}
+
+/** Bytes that are copied at once. */
+const pieceSize = 2 ** 24;
+
+function* piecesOf(bytes: Uint8Array | ByteSource): Generator<Uint8Array, void> {
+  if (bytes instanceof Uint8Array) yield bytes;
+  else
+    for (let at = 0; at < bytes.byteLength; at += pieceSize)
+      yield bytes.read(at, Math.min(pieceSize, bytes.byteLength - at));
 }

@@ -1,5 +1,6 @@
 export { type BuildDetail, GraphBuilder, type GraphBuilderOptions } from './build.ts';
 export { bitsOf, byteSize, DataType, dataTypeBytes, dataTypeName, isInteger } from './data-type.ts';
+export { gatherAxis, withDerived } from './derived.ts';
 export { type ElementArray, floats, ints, strings, tensorOf, withFloats, withInts } from './elements.ts';
 export type { OnnxGraph, OnnxModel } from './model.ts';
 export {
@@ -17,11 +18,12 @@ export {
 export type { AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto } from './onnx_pb.ts';
 export { parseModel, readModel } from './read.ts';
 export {
+  type ByteSource,
   bytesOf,
   elementCount,
-  gatherAxis,
   type OnnxTensor,
   protoFromTensor,
+  storedLength,
   type TensorData,
   tensorFromProto,
   withData,

@@ -2,12 +2,13 @@ import { constants } from 'node:buffer';
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { messageOf, UserError } from '../util/errors.ts';
+import { checkClaims } from './external-check.ts';
 import { type ExternalFiles, externalFiles } from './external-data.ts';
 import type { OnnxGraph, OnnxModel } from './model.ts';
 import { SparseTensorProtoSchema, ValueInfoProtoSchema } from './onnx_pb.ts';
 import { graphField, modelField, remember } from './origin.ts';
 import { decodeMessage, readNode } from './read-node.ts';
-import { tensorFromFields } from './tensor.ts';
+import { tensorFields, tensorFromFields } from './tensor.ts';
 import {
   corrupt,
   corruptField,
@@ -159,14 +160,16 @@ function decodeGraph(fields: readonly WireField[], file: SourceFile, files: Exte
       .filter(field => field.number === number)
       .map(field => remember(decodeMessage(schema, checked(field, 2, file), file), field));
   const names = fields.filter(field => field.number === graphField.name);
+  const initializers = fields
+    .filter(field => field.number === graphField.initializer)
+    .map(field => remember(tensorFromFields(tensorFields(checked(field, 2, file), file), file, files), field));
+  checkClaims(initializers);
   return {
     name: names.length ? text(checked(names[names.length - 1], 2, file)) : '',
     nodes: fields
       .filter(field => field.number === graphField.node)
       .map(field => remember(readNode(checked(field, 2, file), file, files), field)),
-    initializers: fields
-      .filter(field => field.number === graphField.initializer)
-      .map(field => remember(tensorFromFields(fieldsIn(checked(field, 2, file), file), file, files), field)),
+    initializers,
     inputs: messages(graphField.input, ValueInfoProtoSchema),
     outputs: messages(graphField.output, ValueInfoProtoSchema),
     valueInfo: messages(graphField.valueInfo, ValueInfoProtoSchema),

@@ -3,8 +3,9 @@ import { UserError } from '../util/errors.ts';
 import { bitsOf, byteSize, DataType, dataTypeName } from './data-type.ts';
 import { type ExternalEntries, type ExternalFiles, externalFiles, readExternal, stamp } from './external-data.ts';
 import { type TensorProto, TensorProtoSchema } from './onnx_pb.ts';
-import { decodeTyped, encodeTyped } from './typed-fields.ts';
+import { decodeTyped, encodeTyped, isFixedWidth } from './typed-fields.ts';
 import {
+  byteLength,
   bytesField,
   coalesce,
   content,
@@ -47,8 +48,21 @@ export type TensorData =
       readonly storage: 'external';
       readonly entries: ExternalEntries;
       readonly files: ExternalFiles | null;
-      readonly bytes: Uint8Array | null;
+      readonly bytes: Uint8Array | ByteSource | null;
     };
+
+/**
+ * Bytes that are read or made in parts when they are asked for: what is cut of a file of many gigabytes never is in
+ * memory as a whole. What `read` gives may be a view: it is not to be written to.
+ */
+export interface ByteSource {
+  readonly byteLength: number;
+  readonly read: (offset: number, length: number) => Uint8Array;
+}
+
+/** All of it. */
+export const contentOf = (bytes: Uint8Array | ByteSource): Uint8Array =>
+  bytes instanceof Uint8Array ? bytes : bytes.read(0, bytes.byteLength);
 
 const externalOfProto = new WeakMap<TensorProto, ExternalFiles>();
 
@@ -57,9 +71,13 @@ export const rememberFiles = (proto: TensorProto, files: ExternalFiles): void =>
   externalOfProto.set(proto, files);
 };
 
+/** Fields that hold elements; those of strings are told apart, the others may stand there one element at a time. */
 const typedFields: ReadonlySet<number> = new Set([4, 5, 6, 7, 10, 11]);
 
-/** A tensor from its fields, in any order. */
+/** The fields of a tensor's message. A run of single elements is one field. */
+export const tensorFields = (field: WireField, file: SourceFile): WireField[] => fieldsIn(field, file, typedFields);
+
+/** A tensor from its fields as `tensorFields` gives them, in any order. */
 export function tensorFromFields(
   fields: readonly WireField[],
   file: SourceFile,
@@ -128,7 +146,7 @@ export function encodeTensor(tensor: OnnxTensor): Uint8Array[] {
   if (tensor.name) chunks.push(textField(8, tensor.name));
   if (data.storage === 'raw') chunks.push(...bytesField(9, [data.bytes]));
   if (data.storage === 'external') {
-    if (data.bytes) chunks.push(...bytesField(9, [data.bytes]));
+    if (data.bytes) chunks.push(...bytesField(9, [contentOf(data.bytes)]));
     else {
       for (const [key, value] of data.entries) chunks.push(...bytesField(13, [textField(1, key), textField(2, value)]));
       chunks.push(integerField(14, 1));
@@ -156,18 +174,31 @@ export function contentLength(tensor: OnnxTensor): number | null {
   return bits === null ? null : Math.ceil((elementCount(tensor) * bits) / 8);
 }
 
+/**
+ * Bounds of the number of bytes that the stored data decode to, without reading them; null where that is not known.
+ * Numbers of variable length take one byte in the file at least, and ten at most.
+ */
+export function storedLength({ data, dataType }: OnnxTensor): { readonly least: number; readonly most: number } | null {
+  const size = byteSize(dataType);
+  if (data.storage === 'raw') return { least: data.bytes.byteLength, most: data.bytes.byteLength };
+  if (data.storage === 'external') {
+    const length = data.bytes?.byteLength ?? Number(data.entries.get('length') ?? Number.NaN);
+    return Number.isSafeInteger(length) ? { least: length, most: length } : null;
+  }
+  if (size === null) return null;
+  const bytes = byteLength(data.fields);
+  return { least: 0, most: bytes * (isFixedWidth(dataType) ? 1 : size) };
+}
+
 /** Raw or external content as it is stored, checked against type and shape; null for typed fields. */
 export function storedBytes(tensor: OnnxTensor): Uint8Array | null {
   const { data } = tensor;
   if (data.storage === 'typed') return null;
   const expected = contentLength(tensor);
   if (data.storage === 'external' && !data.bytes) {
-    if (!data.files) {
-      throw tensorError(tensor, 'has external data, and the model has no path', 'Read the model from its file.');
-    }
-    return readExternal(data.files, data.entries, expected, tensor.name);
+    return readExternal(filesOf(tensor, data.files), data.entries, expected, tensor.name);
   }
-  const bytes = data.bytes as Uint8Array;
+  const bytes = contentOf(data.bytes!);
   if (expected !== null && bytes.byteLength !== expected) {
     throw tensorError(tensor, `has ${bytes.byteLength} bytes of data instead of ${expected}`);
   }
@@ -224,35 +255,10 @@ export function withData(tensor: OnnxTensor, dims: readonly number[], bytes: Uin
   return { ...changed, data: { ...data, bytes } };
 }
 
-/**
- * Exactly these positions along an axis, in this order (twice, if an index is there twice); the way of storing stays.
- * @param axis may be negative
- * @throws UserError E_TENSOR_INDEX for an axis or index outside the shape
- */
-export function gatherAxis(tensor: OnnxTensor, axis: number, indices: ArrayLike<number>): OnnxTensor {
-  const { dims } = tensor;
-  const at = axis < 0 ? axis + dims.length : axis;
-  const length = dims[at];
-  const wrong = Array.from(indices).find(i => !(Number.isInteger(i) && i >= 0 && i < length));
-  if (length === undefined || wrong !== undefined) {
-    const what = length === undefined ? `no axis ${axis}` : `no index ${wrong} along axis ${axis}`;
-    throw new UserError('E_TENSOR_INDEX', `Tensor '${tensor.name}' [${dims.join(',')}] has ${what}.`, {
-      where: tensor.name,
-    });
-  }
-  const source = bytesOf(tensor);
-  const inner = dims.slice(at + 1).reduce((product, dim) => product * dim, elementSize(tensor));
-  const outer = dims.slice(0, at).reduce((product, dim) => product * dim, 1);
-  const target = new Uint8Array(outer * indices.length * inner);
-  let to = 0;
-  for (let block = 0; block < outer; block++) {
-    for (let i = 0; i < indices.length; i++) {
-      const from = (block * length + indices[i]) * inner;
-      target.set(source.subarray(from, from + inner), to);
-      to += inner;
-    }
-  }
-  return withData(tensor, dims.with(at, indices.length), target);
+/** The folder of a tensor's data. @throws UserError E_TENSOR_DATA when the model has no path */
+export function filesOf(tensor: OnnxTensor, files: ExternalFiles | null): ExternalFiles {
+  if (files) return files;
+  throw tensorError(tensor, 'has external data, and the model has no path', 'Read the model from its file.');
 }
 
 const messages = new WeakMap<TensorProto, OnnxTensor>();
@@ -270,7 +276,7 @@ export function tensorFromProto(proto: TensorProto, path?: string): OnnxTensor {
   const bytes = toBinary(TensorProtoSchema, header);
   const file = { base: bytes.byteOffset };
   const files = externalOfProto.get(proto) ?? (path === undefined ? null : externalFiles(path));
-  const tensor = tensorFromFields(walk(bytes, file), file, files);
+  const tensor = tensorFromFields(walk(bytes, file, 0, bytes.byteLength, typedFields), file, files);
   const complete: OnnxTensor =
     raw && tensor.data.storage === 'typed' ? { ...tensor, data: { storage: 'raw', bytes: raw } } : tensor;
   messages.set(proto, complete);
@@ -280,7 +286,7 @@ export function tensorFromProto(proto: TensorProto, path?: string): OnnxTensor {
 /** The message for a tensor, for an attribute. Raw content is shared, not copied. */
 export function protoFromTensor(tensor: OnnxTensor): TensorProto {
   const { data } = tensor;
-  const raw = data.storage === 'typed' ? null : data.bytes;
+  const raw = data.storage === 'typed' || !data.bytes ? null : contentOf(data.bytes);
   const header: OnnxTensor = raw ? { ...tensor, data: { storage: 'typed', fields: [] } } : tensor;
   const proto = fromBinary(TensorProtoSchema, join(encodeTensor(header)));
   if (raw) proto.rawData = raw;

@@ -1,5 +1,5 @@
 import { byteSize, DataType } from './data-type.ts';
-import { bytesField, content, join, varint, varints, walk } from './wire.ts';
+import { bytesField, eachField, eachVarint, join, varint } from './wire.ts';
 
 /** Which field of TensorProto holds elements that are not in raw_data. https://onnx.ai/onnx/repo-docs/IR.html */
 function fieldOf(type: number): 4 | 5 | 7 | 10 | 11 {
@@ -20,34 +20,76 @@ function fieldOf(type: number): 4 | 5 | 7 | 10 | 11 {
   }
 }
 
+/** Whether elements of a type take the same number of bytes in the file as in memory. */
+export const isFixedWidth = (type: number): boolean => fieldOf(type) === 4 || fieldOf(type) === 10;
+
 /**
  * Elements out of the encoded fields (packed or one by one), little-endian.
  * @param fields of one tensor; those of another number than its type asks for are ignored, as onnx does
  */
 export function decodeTyped(type: number, fields: readonly Uint8Array[]): Uint8Array {
   const number = fieldOf(type);
-  const parts = fields
-    .flatMap(encoded => walk(encoded, { base: encoded.byteOffset }))
-    .filter(field => field.number === number);
   // Floats and doubles are fixed-width on the wire, already little-endian.
-  if (number === 4 || number === 10) return parts.length === 1 ? content(parts[0]) : join(parts.map(content));
-  const values = parts.flatMap(varints);
+  if (isFixedWidth(type)) return decodeFixed(number, fields);
   const size = byteSize(type) ?? 1;
-  const bytes = new Uint8Array(values.length * size);
-  const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    if (size === 8) view.setBigInt64(i * 8, value, true);
-    else if (size === 4) view.setInt32(i * 4, Number(BigInt.asIntN(32, value)), true);
-    else if (size === 2) view.setInt16(i * 2, Number(BigInt.asIntN(16, value)), true);
-    else view.setInt8(i, Number(BigInt.asIntN(8, value)));
+  let count = 0;
+  eachContent(number, fields, (bytes, start, end) => {
+    for (let at = start; at < end; at++) if (bytes[at] < 128) count++;
+    // The last one of a field may be cut off.
+    if (end > start && bytes[end - 1] >= 128) count++;
   });
-  return bytes;
+  const decoded = new Uint8Array(count * size);
+  const view = new DataView(decoded.buffer);
+  let to = 0;
+  eachContent(number, fields, (bytes, start, end) =>
+    eachVarint(bytes, start, end, (low, high) => {
+      if (size === 8) {
+        view.setInt32(to, low, true);
+        view.setInt32(to + 4, high, true);
+      } else if (size === 4) view.setInt32(to, low, true);
+      else if (size === 2) view.setInt16(to, low, true);
+      else view.setInt8(to, low);
+      to += size;
+    }),
+  );
+  return to === decoded.byteLength ? decoded : decoded.subarray(0, to);
+}
+
+/** Contents of the fields of one number. */
+function eachContent(
+  wanted: number,
+  fields: readonly Uint8Array[],
+  found: (bytes: Uint8Array, start: number, end: number) => void,
+): void {
+  for (const encoded of fields) {
+    eachField(encoded, { base: encoded.byteOffset }, 0, encoded.byteLength, (number, _type, _from, start, end) => {
+      if (number === wanted) found(encoded, start, end);
+    });
+  }
+}
+
+function decodeFixed(number: number, fields: readonly Uint8Array[]): Uint8Array {
+  let parts = 0;
+  let length = 0;
+  let only: Uint8Array | null = null;
+  eachContent(number, fields, (bytes, start, end) => {
+    if (parts++ === 0) only = bytes.subarray(start, end);
+    length += end - start;
+  });
+  if (parts === 1) return only!;
+  const joined = new Uint8Array(length);
+  let at = 0;
+  eachContent(number, fields, (bytes, start, end) => {
+    joined.set(bytes.subarray(start, end), at);
+    at += end - start;
+  });
+  return joined;
 }
 
 /** Little-endian elements as the one packed field that the type asks for. */
 export function encodeTyped(type: number, bytes: Uint8Array): Uint8Array[] {
   const number = fieldOf(type);
-  if (number === 4 || number === 10) return [join(bytesField(number, [bytes]))];
+  if (isFixedWidth(type)) return [join(bytesField(number, [bytes]))];
   const size = byteSize(type) ?? 1;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const signed: ReadonlySet<number> = new Set([DataType.INT8, DataType.INT16, DataType.INT32]);
@@ -57,6 +99,11 @@ export function encodeTyped(type: number, bytes: Uint8Array): Uint8Array[] {
     if (size === 2) return signed.has(type) ? view.getInt16(at, true) : view.getUint16(at, true);
     return signed.has(type) ? view.getInt8(at) : view.getUint8(at);
   };
-  const values = Array.from({ length: bytes.byteLength / size }, (_, i) => varint(read(i * size)));
-  return [join(bytesField(number, values))];
+  const parts: Uint8Array[] = [];
+  const block = 4096 * size;
+  for (let from = 0; from < bytes.byteLength; from += block) {
+    const count = Math.min(block, bytes.byteLength - from) / size;
+    parts.push(join(Array.from({ length: count }, (_, i) => varint(read(from + i * size)))));
+  }
+  return [join(bytesField(number, parts))];
 }

@@ -35,13 +35,21 @@ export function corrupt(file: SourceFile, bytes: Uint8Array, at: number, what: s
 export const corruptField = (file: SourceFile, field: WireField, what: string): UserError =>
   corrupt(file, field.bytes, field.from, what);
 
+/** Most fields of one message. A file of a hundred thousand nodes has as many; noise may have any number. */
+const mostFields = 2 ** 20;
+
 /**
- * The fields of one message, in file order, without looking into them.
+ * Calls back for every field of one message, in file order, without looking into them.
  * @param from, end of the message in `bytes`
  * @throws UserError E_ONNX_CORRUPT when the bytes end inside a field or no message can look like this
  */
-export function walk(bytes: Uint8Array, file: SourceFile, from = 0, end = bytes.byteLength): WireField[] {
-  const fields: WireField[] = [];
+export function eachField(
+  bytes: Uint8Array,
+  file: SourceFile,
+  from: number,
+  end: number,
+  found: (number: number, type: WireType, from: number, start: number, end: number) => void,
+): void {
   let at = from;
   const number = (): number => {
     const first = at;
@@ -72,14 +80,39 @@ export function walk(bytes: Uint8Array, file: SourceFile, from = 0, end = bytes.
     if (at > end) {
       throw corrupt(file, bytes, first, `field ${field} wants ${at - start} bytes, ${end - start} are left`);
     }
-    fields.push({ number: field, type, bytes, from: first, start, end: at });
+    found(field, type, first, start, at);
   }
+}
+
+/**
+ * The fields of one message, in file order, without looking into them.
+ * @param from, end of the message in `bytes`
+ * @param runs fields of these numbers that follow each other are one field, whose content is not looked into either
+ * @throws UserError E_ONNX_CORRUPT when the bytes end inside a field or no message can look like this
+ */
+export function walk(
+  bytes: Uint8Array,
+  file: SourceFile,
+  from = 0,
+  end = bytes.byteLength,
+  runs?: ReadonlySet<number>,
+): WireField[] {
+  const fields: WireField[] = [];
+  let last: { -readonly [K in keyof WireField]: WireField[K] } | null = null;
+  eachField(bytes, file, from, end, (number, type, first, start, stop) => {
+    if (last?.number === number && last.type === type && runs?.has(number)) {
+      last.end = stop;
+      return;
+    }
+    if (fields.length === mostFields) throw corrupt(file, bytes, first, `more than ${mostFields} fields`);
+    fields.push((last = { number, type, bytes, from: first, start, end: stop }));
+  });
   return fields;
 }
 
 /** The fields of the message that a field holds. */
-export const fieldsIn = (field: WireField, file: SourceFile): WireField[] =>
-  walk(field.bytes, file, field.start, field.end);
+export const fieldsIn = (field: WireField, file: SourceFile, runs?: ReadonlySet<number>): WireField[] =>
+  walk(field.bytes, file, field.start, field.end, runs);
 
 /** A field with tag and length: a view. */
 export const whole = (field: WireField): Uint8Array => field.bytes.subarray(field.from, field.end);
@@ -101,27 +134,39 @@ export function text(field: WireField): string {
   return end - start < 64 ? short : utf8.decode(content(field));
 }
 
+/**
+ * Calls back for varints one after the other, each in two halves of 32 bits (the upper one 0 or -1 for small numbers).
+ */
+export function eachVarint(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  found: (low: number, high: number) => void,
+): void {
+  for (let at = start; at < end; ) {
+    let low = 0;
+    let high = 0;
+    for (let shift = 0; at < end && shift < 70; shift += 7) {
+      const byte = bytes[at++];
+      const group = byte & 127;
+      if (shift < 28) low |= group << shift;
+      else if (shift === 28) {
+        low |= group << 28;
+        high = group >>> 4;
+      } else high |= group << (shift - 32);
+      if (byte < 128) break;
+    }
+    found(low | 0, high | 0);
+  }
+}
+
 /** Varints one after the other, as signed 64-bit integers: the content of a packed field, or one varint. */
 export function varints({ bytes, start, end }: WireField): bigint[] {
   const values: bigint[] = [];
-  for (let at = start; at < end; ) {
-    let low = 0;
-    let scale = 1;
-    let byte: number;
-    // Seven groups of 7 bits fit a double exactly; the few longer ones take the slow way.
-    const first = at;
-    do {
-      byte = bytes[at++];
-      low += (byte & 127) * scale;
-      scale *= 128;
-    } while (byte >= 128 && at < end && at - first < 7);
-    let value = BigInt(low);
-    for (let shift = 49n; byte >= 128 && at < end && at - first < 10; shift += 7n) {
-      byte = bytes[at++];
-      value |= BigInt(byte & 127) << shift;
-    }
-    values.push(BigInt.asIntN(64, value));
-  }
+  eachVarint(bytes, start, end, (low, high) => {
+    const isSmall = high === 0 || (high === -1 && low < 0);
+    values.push(isSmall ? BigInt(high === 0 ? low >>> 0 : low) : (BigInt(high) << 32n) | BigInt(low >>> 0));
+  });
   return values;
 }
 

@@ -152,7 +152,7 @@ export interface WriteOptions {
 /**
  * Write a model; external tensors stay external and go to `<path>.data`, which holds only what the model refers to.
  * Both files are replaced atomically, and everything is read before the first is, so `path` may be the file that the
- * model came from. The same model gives the same bytes.
+ * model came from; what lies outside is copied in pieces. The same model gives the same bytes.
  * @returns the paths that were written
  * @throws UserError E_WRITE, E_EXTERNAL_DATA, E_TENSOR_DATA (contents that do not fit), E_ONNX_TOO_LARGE
  */
@@ -170,7 +170,7 @@ export function writeModel(model: OnnxModel, path: string, options: WriteOptions
       fix: 'Its weights are not initializers with raw data, so they cannot be moved to another file.',
     });
   }
-  if (!moved.data.length) {
+  if (moved.dataLength === 0) {
     writeAtomic(path, chunks);
     return [path];
   }

@@ -1,5 +1,5 @@
 import { isReal } from '../graph/constants.ts';
-import { operator } from '../graph/operator.ts';
+import { type NodeView, type Operator, operator } from '../graph/operator.ts';
 import { DataType, dataTypeName, isInteger } from '../onnx/index.ts';
 import { coupleBroadcast } from './families/broadcast.ts';
 import { untrainable } from './families/untrainable.ts';
@@ -15,30 +15,38 @@ const scalarType: Readonly<Record<number, number>> = {
   [DataType.BOOL]: 11,
 };
 
-/** https://onnx.ai/onnx/operators/onnx__Cast.html (6, 9, 13, 19, 21) */
-export const Cast = operator('Cast', {
-  shape: n => [{ elemType: n.int('to', DataType.FLOAT), shape: n.type(0).shape }],
-  evaluate(n) {
-    const value = n.constant(0);
-    if (!value) return [null];
-    const to = n.int('to', DataType.FLOAT);
-    const convert = (x: number | string) => {
-      if (typeof x === 'string' || !isInteger(to)) return x;
-      return to === DataType.BOOL ? Number(x !== 0) : Math.trunc(x);
-    };
-    return [{ ...value, elemType: to, values: value.values.map(convert) }];
-  },
-  couple(n, r) {
-    coupleBroadcast(n, 0, 0, r);
-    return undefined;
-  },
-  zero: () => 'zero',
-  forward(n, engine) {
-    const to = n.int('to', DataType.FLOAT);
-    // Training computes in float32: casts between types of real numbers change nothing.
-    const type = scalarType[isReal(to) ? DataType.FLOAT : to] ?? null;
-    if (type === null) throw untrainable(n, `there are no tensors of ${dataTypeName(to)}`);
-    const convert = engine.op('to.dtype');
-    return ([x]) => convert(x, type);
-  },
-});
+/** @param target the element type to convert to */
+const casting = (type: string, target: (n: NodeView) => number): Operator =>
+  operator(type, {
+    shape: n => [{ elemType: target(n), shape: n.type(0).shape }],
+    evaluate(n) {
+      const value = n.constant(0);
+      if (!value) return [null];
+      const to = target(n);
+      if (!isReal(to) && !isInteger(to)) return [null];
+      const convert = (x: number | string) => {
+        if (typeof x === 'string' || !isInteger(to)) return x;
+        return to === DataType.BOOL ? Number(x !== 0) : Math.trunc(x);
+      };
+      return [{ ...value, elemType: to, values: value.values.map(convert) }];
+    },
+    couple(n, r) {
+      coupleBroadcast(n, 0, 0, r);
+      return undefined;
+    },
+    // A truth value cannot be masked, a number can.
+    zero: n => (n.type(0).elemType === DataType.BOOL ? 'constant' : 'zero'),
+    forward(n, engine) {
+      const to = target(n);
+      // Training computes in float32: casts between types of real numbers change nothing.
+      const type = scalarType[isReal(to) ? DataType.FLOAT : to] ?? null;
+      if (type === null) throw untrainable(n, `there are no tensors of ${dataTypeName(to)}`);
+      const convert = engine.op('to.dtype');
+      return ([x]) => convert(x, type);
+    },
+  });
+
+/** https://onnx.ai/onnx/operators/onnx__Cast.html (6, 9, 13, 19, 21, 23, 24, 25) */
+export const Cast = casting('Cast', n => n.int('to', DataType.FLOAT));
+/** To the type of another value. https://onnx.ai/onnx/operators/onnx__CastLike.html (15, 19, 21, 23, 24, 25) */
+export const CastLike = casting('CastLike', n => n.type(1).elemType);

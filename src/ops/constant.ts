@@ -1,7 +1,7 @@
 import { known, product, unknown } from '../graph/axes.ts';
 import { constOf, intVector } from '../graph/constants.ts';
 import { type Const, type NodeView, operator, shapeVector } from '../graph/operator.ts';
-import { DataType, type OnnxTensor, tensorOf } from '../onnx/index.ts';
+import { DataType, isInteger, type OnnxTensor, tensorOf } from '../onnx/index.ts';
 
 /** The forms of a Constant other than a tensor, which is among the graph's tensors already. */
 const literals: Readonly<Record<string, number>> = {
@@ -48,8 +48,9 @@ export const ConstantOfShape = operator('ConstantOfShape', {
   shape: n => [{ elemType: filling(n).dataType, shape: n.constant(0)?.values ?? unknown() }],
   evaluate(n) {
     const dims = n.constantInts(0);
-    if (!dims || product(dims) > 4096) return [null];
     const { elemType, values } = constOf(filling(n));
+    // Real numbers are no lengths: those of a shape that follows a cut are not known before.
+    if (!dims || product(dims) > 4096 || !(isInteger(elemType) || n.isConstant(0))) return [null];
     return [{ elemType, dims, values: Array<number | string>(product(dims)).fill(values[0]) }];
   },
   // Its elements are all equal: any of them can go, but its shape has to be written anew.

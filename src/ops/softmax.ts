@@ -34,3 +34,19 @@ const softmax = (type: string, aten: string): Operator =>
 export const Softmax = softmax('Softmax', 'softmax.int');
 /** https://onnx.ai/onnx/operators/onnx__LogSoftmax.html (1, 11, 13) */
 export const LogSoftmax = softmax('LogSoftmax', 'log_softmax.int');
+
+/** 1 for the first of the largest, 0 for all others. https://onnx.ai/onnx/operators/onnx__Hardmax.html (1, 11, 13) */
+export const Hardmax: Operator = {
+  ...softmax('Hardmax', 'argmax'),
+  discrete: true,
+  forward(n, engine) {
+    const [reshape, argmax, zeros, scatter] = ['reshape', 'argmax', 'zeros_like', 'scatter.value'].map(name =>
+      engine.op(name),
+    );
+    const axes = axesOf(n);
+    return ([x]) => {
+      const rows = axes.length === 1 ? x! : reshape(x, [...x!.shape.slice(0, axes[0]), -1]);
+      return reshape(scatter(zeros(rows), axes[0], argmax(rows, axes[0], true), 1), x!.shape);
+    };
+  },
+};

@@ -1,13 +1,18 @@
 import { known, normalAxis } from '../graph/axes.ts';
-import { type NodeView, operator, shapeVector } from '../graph/operator.ts';
+import { type NodeView, operator, shapeVector, WrongNode } from '../graph/operator.ts';
 
 const axisOf = (n: NodeView): number => normalAxis(n.int('axis', 0), n.shape(0).length);
 
 /** Length of each part: an attribute, an input (operator set 13), or even parts of which the last may be shorter. */
 function sizesOf(n: NodeView): readonly number[] {
   const given = n.ints('split') ?? n.constantInts(1);
-  if (given) return given;
-  const length = known(n.shape(0)[axisOf(n)]);
+  const total = n.shape(0)[axisOf(n)];
+  if (given) {
+    const isWhole = typeof total === 'string' || given.reduce((a, b) => a + b, 0) === total;
+    if (isWhole && given.length === n.outputs.length && given.every(size => size >= 0)) return given;
+    throw new WrongNode(`splits ${total} into [${given.join(', ')}] for ${n.outputs.length} outputs`);
+  }
+  const length = known(total);
   const part = Math.ceil(length / n.outputs.length);
   return n.outputs.map((_, i) => Math.min(part, length - i * part));
 }

@@ -21,6 +21,7 @@ function pairs(longer: number, added: readonly number[]): [number, number][] {
 const reshaping = (type: 'Squeeze' | 'Unsqueeze'): Operator =>
   operator(type, {
     roles: { 1: shapeVector },
+    moves: () => null,
     shape(n) {
       const axes = squeezedAxes(n);
       const shape = n.shape(0);

@@ -1,10 +1,17 @@
-import { type NodeView, operator } from '../graph/operator.ts';
+import { type NodeView, operator, WrongNode } from '../graph/operator.ts';
 
-const permutation = (n: NodeView): readonly number[] =>
-  n.ints('perm') ?? n.shape(0).map((_, axis) => n.shape(0).length - 1 - axis);
+/** Where each axis of the output comes from. @throws UnknownShape, WrongNode */
+function permutation(n: NodeView): readonly number[] {
+  const axes = n.shape(0).map((_, axis) => n.shape(0).length - 1 - axis);
+  const perm = n.ints('perm') ?? axes;
+  if (perm.length !== axes.length || !axes.every(axis => perm.includes(axis)))
+    throw new WrongNode(`has the perm [${perm.join(', ')}] for ${axes.length} axes`);
+  return perm;
+}
 
 /** https://onnx.ai/onnx/operators/onnx__Transpose.html (1, 13, 21) */
 export const Transpose = operator('Transpose', {
+  moves: permutation,
   shape: n => [{ elemType: n.type(0).elemType, shape: permutation(n).map(axis => n.shape(0)[axis]) }],
   evaluate(n) {
     const value = n.constant(0);

@@ -1,7 +1,9 @@
 import { UserError } from '../util/errors.ts';
-import type { Cost, Resource } from './cost.ts';
-import { costOf } from './cost.ts';
-import type { Coupling, Group } from './groups.ts';
+import { type Cost, costOf, lacksLengths, type Resource } from './cost.ts';
+import type { Coupling } from './groups.ts';
+
+/** The channel counts that every group may have, in ascending order; the last is its size. */
+export type Admissible = readonly (readonly number[])[];
 
 /** What the pruned network may cost. */
 export interface Budget {
@@ -21,53 +23,62 @@ export function admissibleCounts(size: number, granularity: number): number[] {
   return [...counts, size];
 }
 
-/** The share of the cost that is left at the smallest and the largest admissible counts. */
-export function reachableRange(
-  cost: Cost,
-  groups: readonly Group[],
-  granularity = 1,
-): { lowest: number; highest: number } {
-  const smallest = groups.map(group => admissibleCounts(group.size, granularity)[0]);
-  return { lowest: cost.at(smallest) / cost.full, highest: 1 };
+/** The same for all groups of a network. */
+const admissibleSteps = ({ groups }: Coupling, granularity: number): Admissible =>
+  groups.map(({ size }) => admissibleCounts(size, granularity));
+
+/** The share of the cost that is left when every group has its smallest count. */
+export const lowestShare = (cost: Cost, admissible: Admissible): number =>
+  cost.full > 0 ? cost.at(admissible.map(counts => counts[0])) / cost.full : 1;
+
+/** A budget as it is asked for: up to 1 the fraction kept, above it an absolute number. */
+export interface AskedBudget {
+  readonly resource: Resource;
+  readonly value: number;
 }
 
+/** A budget for training, where counts are multiples of `granularity`. @throws UserError those of {@link budgetOf} */
+export const budgetFor = (coupling: Coupling, asked: AskedBudget, granularity = 1): Budget =>
+  budgetOf(coupling, asked, admissibleSteps(coupling, granularity), 'Choose a budget in that range.');
+
 /**
- * A budget that can be met: up to 1 it is the fraction kept, above it an absolute number.
- * @throws UserError E_BUDGET_UNREACHABLE with the reachable range
+ * A budget that these counts can meet. Nodes whose cost no rule knows, or that depends on the data, are left out: lengths
+ * that a caller can give are asked for.
+ * @param help what to do when it is out of reach
+ * @throws UserError E_NOTHING_TO_PRUNE, E_COST_UNKNOWN, E_BUDGET_UNREACHABLE (usage) with the reachable range
  */
-export function budgetOf(coupling: Coupling, resource: Resource, value: number, granularity = 1): Budget {
-  const cost = costOf(coupling, resource);
+export function budgetOf(
+  coupling: Coupling,
+  { resource, value }: AskedBudget,
+  admissible: Admissible,
+  help: string,
+): Budget {
+  const where = coupling.graph.model.path;
   if (coupling.groups.length === 0) {
     throw new UserError('E_NOTHING_TO_PRUNE', 'No channels of this network can be pruned.', {
-      where: coupling.graph.model.path,
+      where,
       fix: coupling.walled
         .slice(0, 3)
         .map(group => `${group.name}: ${group.reason}.`)
         .join(' '),
     });
   }
-  if (resource === 'macs' && cost.unknown.length) {
+  const cost = costOf(coupling, resource);
+  if (cost.unknown.length > 0 && (cost.full === 0 || lacksLengths(coupling.graph, cost))) {
     throw new UserError(
       'E_COST_UNKNOWN',
       `The MACs of ${cost.unknown.length} nodes are not known (${cost.unknown.slice(0, 3).join(', ')}).`,
-      {
-        where: coupling.graph.model.path,
-        fix: 'Give the lengths of dynamic axes, or set a budget on --params or --size instead.',
-      },
+      { where, fix: 'Give the lengths of dynamic axes, or set a budget on --params or --bytes instead.' },
     );
   }
   const fraction = value <= 1 ? value : value / cost.full;
-  const { lowest } = reachableRange(cost, coupling.groups, granularity);
+  const lowest = lowestShare(cost, admissible);
   if (!(fraction >= lowest && fraction <= 1)) {
     const range = `${lowest.toFixed(4)} to 1 of the ${resource} (${Math.ceil(lowest * cost.full)} to ${cost.full})`;
     throw new UserError(
       'E_BUDGET_UNREACHABLE',
       `The budget of ${value} cannot be met: this network can keep ${range}.`,
-      {
-        where: coupling.graph.model.path,
-        fix: 'Choose a budget in that range.',
-        usage: true,
-      },
+      { where, fix: help, usage: true },
     );
   }
   return { resource, fraction, cost };
@@ -76,61 +87,81 @@ export function budgetOf(coupling: Coupling, resource: Resource, value: number, 
 /** How far below the budget counts may end without a search for closer ones, as a share of the full cost. */
 export const closeEnough = 0.005;
 
+/** Whether counts cost no more than the budget allows. */
+export const fits = ({ cost, fraction }: Budget, counts: readonly number[]): boolean =>
+  cost.at(counts) <= limitOf({ cost, fraction });
+
+/** The most that counts may cost; the rounding of a fraction that was worked out from a number is not held against them. */
+export const limitOf = ({ cost, fraction }: Pick<Budget, 'cost' | 'fraction'>): number =>
+  fraction * cost.full * (1 + 1e-12);
+
 /**
  * Raise counts one step at a time, always by the step that costs most and still fits, until none fits
- * (docs/method.md, Budget): the budget is met from below. Where the steps are so coarse that more than half a point is left,
- * one group at a time gives up steps for others that come closer.
+ * (docs/method.md, Budget): the budget is met from below. Where the steps are so coarse that more than half a point is
+ * left, groups give up steps, as few as possible, for others that come closer.
  * @param counts a point within the budget
  */
-export function fillBudget(
-  counts: readonly number[],
-  admissible: readonly (readonly number[])[],
-  budget: Budget,
-): number[] {
+export function fillBudget(counts: readonly number[], admissible: Admissible, budget: Budget): number[] {
   const { cost, fraction } = budget;
+  const isClose = (reached: number) => (fraction - closeEnough) * cost.full <= reached;
   let result = raised(counts, admissible, budget);
-  for (;;) {
-    const start = result;
-    const reached = cost.at(start);
-    if (fraction * cost.full - reached <= closeEnough * cost.full) return result;
-    let best = reached;
-    for (const [group, count] of start.entries()) {
-      for (const lower of admissible[group].filter(n => n < count)) {
-        const other = raised(start.with(group, lower), admissible, budget, group);
-        if (cost.at(other) <= best) continue;
-        best = cost.at(other);
-        result = other;
-      }
-    }
-    if (best === reached) return result;
+  if (isClose(cost.at(result))) return result;
+  const largest = Math.max(...admissible.map((own, g) => own.indexOf(result[g])));
+  for (let steps = 1; steps <= largest; steps++) {
+    const { counts: best, reached } = exchanged(result, admissible, budget, at => [at - steps]);
+    if (isClose(reached)) return best;
   }
+  // Not even one group's steps come within half a point: exchange by exchange, as long as they come closer.
+  for (let reached = cost.at(result); ; ) {
+    const next = exchanged(result, admissible, budget, at => Array.from({ length: at }, (_, i) => i));
+    if (next.reached <= reached) return result;
+    [result, reached] = [next.counts, next.reached];
+    if (isClose(reached)) return result;
+  }
+}
+
+/** The costliest counts within the budget that follow from lowering one group and raising others. */
+function exchanged(
+  counts: number[],
+  admissible: Admissible,
+  budget: Budget,
+  lowered: (at: number) => readonly number[],
+): { counts: number[]; reached: number } {
+  let best = { counts, reached: budget.cost.at(counts) };
+  for (const [group, own] of admissible.entries()) {
+    for (const at of lowered(own.indexOf(counts[group]))) {
+      if (at < 0) continue;
+      const other = raised(counts.with(group, own[at]), admissible, budget, group);
+      const reached = budget.cost.at(other);
+      if (reached > best.reached) best = { counts: other, reached };
+    }
+  }
+  return best;
 }
 
 /**
  * Counts raised one step at a time, always by the step that costs most and still fits.
  * @param except a group that stays as it is
  */
-export function raised(
-  counts: readonly number[],
-  admissible: readonly (readonly number[])[],
-  budget: Budget,
-  except = -1,
-): number[] {
+function raised(counts: readonly number[], admissible: Admissible, budget: Budget, except = -1): number[] {
   const result = [...counts];
-  const limit = budget.fraction * budget.cost.full * (1 + 1e-12);
+  const limit = limitOf(budget);
+  const places = admissible.map((own, g) => own.indexOf(counts[g]));
+  let reached = budget.cost.at(result);
   for (;;) {
     let best = -1;
-    let bestCost = -1;
+    let bestStep = -1;
     for (let group = 0; group < result.length; group++) {
-      const next = group === except ? undefined : admissible[group].find(count => count > result[group]);
+      const next = group === except ? undefined : admissible[group][places[group] + 1];
       if (next === undefined) continue;
-      const cost = budget.cost.at(result.with(group, next));
-      if (cost <= limit && cost > bestCost) {
+      const step = budget.cost.change(result, group, next);
+      if (reached + step <= limit && step > bestStep) {
         best = group;
-        bestCost = cost;
+        bestStep = step;
       }
     }
     if (best < 0) return result;
-    result[best] = admissible[best].find(count => count > result[best])!;
+    result[best] = admissible[best][++places[best]];
+    reached += bestStep;
   }
 }

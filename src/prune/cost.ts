@@ -1,7 +1,9 @@
+import { isUnknown } from '../graph/check.ts';
 import { isReal } from '../graph/constants.ts';
-import type { Graph } from '../graph/graph.ts';
-import { type AxisRef, UnknownShape } from '../graph/operator.ts';
-import { byteSize } from '../onnx/index.ts';
+import { numericPart, symbolsOf } from '../graph/dims.ts';
+import { buildGraph, type Graph, type GraphNode } from '../graph/graph.ts';
+import { type AxisRef, costsNothing, type Role, UnknownShape } from '../graph/operator.ts';
+import { DataType, dataTypeBytes, type NodeProto } from '../onnx/index.ts';
 import { type Coupling, rolesOf } from './groups.ts';
 
 /** The length of an axis as `fixed + sum of multiplicity x kept count`. */
@@ -14,6 +16,8 @@ interface Length {
 export interface Cost {
   /** At the given kept counts, one per group. */
   at(counts: readonly number[]): number;
+  /** What it grows by when one group has `count` channels instead; looks at that group's terms only. */
+  change(counts: readonly number[], group: number, count: number): number;
   /** Partial derivatives by the kept counts. */
   gradient(counts: readonly number[]): number[];
   /** Of the unpruned network. */
@@ -28,11 +32,11 @@ export type Resource = 'macs' | 'params' | 'size';
 export function costOf(coupling: Coupling, resource: Resource): Cost {
   const { graph } = coupling;
   if (resource === 'macs') return macs(coupling);
-  const names = resource === 'params' ? parametersOf(graph).keys() : graph.tensors.keys();
-  const terms = [...names].map(name => {
+  const names = resource === 'params' ? countedParameters(graph) : [...graph.tensors.keys()];
+  const terms = names.map(name => {
     const tensor = graph.tensors.get(name)!;
     return {
-      coefficient: resource === 'params' ? 1 : (byteSize(tensor.dataType) ?? 0),
+      coefficient: resource === 'params' ? 1 : dataTypeBytes(tensor.dataType),
       lengths: tensor.dims.map((_, axis) => lengthOf(coupling, { value: name, axis })),
     };
   });
@@ -40,17 +44,34 @@ export function costOf(coupling: Coupling, resource: Resource): Cost {
 }
 
 function macs(coupling: Coupling): Cost {
+  const cost = macsIn(coupling);
+  // Axes that the batch was merged into have lengths as soon as it has one.
+  if (cost.unknown.length === 0 || coupling.graph.batch === null) return cost;
+  const ofOne = macsIn({ ...coupling, graph: ofOneImage(coupling.graph) });
+  return ofOne.unknown.length < cost.unknown.length ? ofOne : cost;
+}
+
+/** The graph with a batch of 1 where it is open. */
+function ofOneImage({ model, operators, inputs, types, batch }: Graph): Graph {
+  const shapes = inputs.flatMap(name => {
+    const shape = types.get(name)?.shape;
+    return shape ? [[name, shape.map(dim => (dim === batch ? 1 : dim))] as const] : [];
+  });
+  return buildGraph(model, operators, { shapes: Object.fromEntries(shapes) });
+}
+
+function macsIn(coupling: Coupling): Cost {
   const { graph } = coupling;
   const unknown: string[] = [];
   const terms = graph.nodes.flatMap(node => {
     try {
-      if (!node.operator) throw new UnknownShape();
-      return node.operator.cost(node).map(({ coefficient, axes }) => {
+      if (!isCounted(graph, node.proto)) throw new UnknownShape();
+      return node.operator!.cost(node).map(({ coefficient, axes }) => {
         if (!Number.isFinite(coefficient)) throw new UnknownShape();
         return { coefficient, lengths: axes.map(ref => lengthOf(coupling, ref)) };
       });
     } catch (error) {
-      if (!(error instanceof UnknownShape)) throw error;
+      if (!isUnknown(error)) throw error;
       unknown.push(node.name);
       return [];
     }
@@ -58,14 +79,49 @@ function macs(coupling: Coupling): Cost {
   return polynomial(coupling, terms, unknown);
 }
 
+/** Whether there is a rule for the cost of a node; sub-graphs have none, so nothing in them may cost. */
+function isCounted({ model, operators }: Graph, node: NodeProto): boolean {
+  const hasRule = ({ domain, opType }: NodeProto): boolean =>
+    operators.has(keyOf(domain, opType)) && !model.functions.has(keyOf(domain, opType));
+  const isFree = (inner: NodeProto): boolean =>
+    hasRule(inner) && costsNothing(operators.get(keyOf(inner.domain, inner.opType))!) && bodies(inner).every(isFree);
+  return hasRule(node) && bodies(node).every(isFree);
+}
+
+const keyOf = (domain: string, type: string): string => `${domain === 'ai.onnx' ? '' : domain}::${type}`;
+
+/** The nodes of a node's sub-graphs. */
+const bodies = ({ attribute }: NodeProto): NodeProto[] =>
+  attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs)).flatMap(graph => graph.node);
+
+/** Inputs with an axis of unknown length besides the batch: what lengths of axes depend on. */
+export function openInputs({ inputs, types, batch }: Graph): string[] {
+  return inputs.filter(name => types.get(name)?.shape?.some(dim => typeof dim === 'string' && dim !== batch));
+}
+
+/** Whether costs are unknown for want of lengths of inputs, which a caller can give. */
+export function lacksLengths(graph: Graph, { unknown }: Cost): boolean {
+  if (openInputs(graph).length === 0) return false;
+  const names = new Set(unknown);
+  return graph.nodes.some(node => names.has(node.name) && whyUncounted(graph, node) === null);
+}
+
+/** What a node has that no rule counts; null: only lengths are missing. */
+export function whyUncounted(graph: Graph, { proto, domain, opType, operator }: GraphNode): string | null {
+  if (isCounted(graph, proto)) return null;
+  if (graph.model.functions.has(keyOf(domain, opType))) return `${opType} is a function of the file`;
+  return operator ? 'its sub-graphs are not counted' : `no rule for ${domain ? `${domain}::` : ''}${opType}`;
+}
+
 /** @throws UnknownShape for a symbolic axis other than the batch, which counts as 1 */
 function lengthOf(coupling: Coupling, ref: AxisRef): Length {
   const dim = coupling.graph.types.get(ref.value)?.shape?.[ref.axis];
   if (dim === undefined) throw new UnknownShape();
   if (isBatch(coupling.graph, ref, dim)) return { fixed: 1, groups: [] };
-  if (typeof dim === 'string') throw new UnknownShape();
+  // An axis that the batch was merged into has its other factors for every image.
+  if (symbolsOf(dim).some(symbol => symbol !== coupling.graph.batch)) throw new UnknownShape();
   const channels = coupling.channelsOf(ref);
-  if (!channels) return { fixed: dim, groups: [] };
+  if (!channels) return { fixed: numericPart(dim), groups: [] };
   const counts = new Map<number, number>();
   let fixed = 0;
   for (const channel of channels) {
@@ -104,13 +160,25 @@ interface Term {
 function polynomial(coupling: Coupling, terms: readonly Term[], unknown: readonly string[]): Cost {
   const value = ({ fixed, groups }: Length, counts: readonly number[]) =>
     groups.reduce((sum, [group, multiplicity]) => sum + multiplicity * counts[group], fixed);
-  const at = (counts: readonly number[]) =>
-    terms.reduce(
-      (sum, { coefficient, lengths }) => sum + lengths.reduce((a, length) => a * value(length, counts), coefficient),
-      0,
-    );
+  const product = ({ coefficient, lengths }: Term, counts: readonly number[]) =>
+    lengths.reduce((a, length) => a * value(length, counts), coefficient);
+  const at = (counts: readonly number[]) => terms.reduce((sum, term) => sum + product(term, counts), 0);
+  const termsOf: Term[][] = coupling.groups.map(() => []);
+  for (const term of terms) {
+    const own = new Set(term.lengths.flatMap(({ groups }) => groups.map(([group]) => group)));
+    for (const group of own) termsOf[group].push(term);
+  }
   return {
     at,
+    change(counts, group, count) {
+      const lengthThen = ({ fixed, groups }: Length) =>
+        groups.reduce((sum, [g, multiplicity]) => sum + multiplicity * (g === group ? count : counts[g]), fixed);
+      return termsOf[group].reduce(
+        (sum, term) =>
+          sum + term.lengths.reduce((a, length) => a * lengthThen(length), term.coefficient) - product(term, counts),
+        0,
+      );
+    },
     gradient(counts) {
       const gradient = counts.map(() => 0);
       for (const { coefficient, lengths } of terms) {
@@ -134,9 +202,22 @@ export type ParameterKind = 'weight' | 'bias' | 'scale' | 'shift' | 'mean' | 'va
 export function parametersOf(graph: Graph): Map<string, ParameterKind> {
   const found = new Map<string, ParameterKind>();
   for (const [name, kind] of constantsWithRoles(graph))
-    if (kind !== 'mean' && kind !== 'variance') found.set(name, kind);
+    if (kind !== 'mean' && kind !== 'variance' && isReal(graph.tensors.get(name)!.dataType)) found.set(name, kind);
   return found;
 }
+
+/** The same and their like in quantised files, where they are integer codes. */
+const countedParameters = (graph: Graph): string[] =>
+  [...constantsWithRoles(graph)].flatMap(([name, kind]) => (kind === 'mean' || kind === 'variance' ? [] : [name]));
+
+/** Types that weights and biases are quantised to. */
+const codes: ReadonlySet<number> = new Set([
+  DataType.INT8,
+  DataType.UINT8,
+  DataType.INT32,
+  DataType.INT4,
+  DataType.UINT4,
+]);
 
 /** Running means and variances by name. */
 export function buffersOf(graph: Graph): Map<string, ParameterKind> {
@@ -148,18 +229,26 @@ function constantsWithRoles(graph: Graph): Map<string, ParameterKind> {
   const trace = (value: string, kind: ParameterKind) => {
     const tensor = graph.tensors.get(value);
     if (tensor) {
-      if (isReal(tensor.dataType) && !found.has(value)) found.set(value, kind);
+      const isNumeric = isReal(tensor.dataType) || codes.has(tensor.dataType);
+      if (isNumeric && !found.has(value)) found.set(value, kind);
       return;
     }
     const producer = graph.producers.get(value);
-    for (const input of producer?.inputs ?? []) if (input) trace(input, kind);
+    const roles = producer ? rolesOf(producer) : {};
+    producer?.inputs.forEach((name, input) => {
+      if (name && !isSetting(roles[input])) trace(name, kind);
+    });
   };
   for (const node of graph.nodes) {
     if (node.outputs.every(value => graph.fixed.has(value))) continue;
     for (const [input, role] of Object.entries(rolesOf(node))) {
       const value = node.inputs[Number(input)];
-      if (value && role.kind !== 'shape' && graph.fixed.has(value)) trace(value, role.kind);
+      if (!value || !graph.fixed.has(value)) continue;
+      if (role.kind !== 'shape' && role.kind !== 'quantisation' && role.kind !== 'codes') trace(value, role.kind);
     }
   }
   return found;
 }
+
+/** Whether an operand says how to compute, instead of being computed with. */
+const isSetting = (role: Role | undefined): boolean => role?.kind === 'shape' || role?.kind === 'quantisation';

@@ -1,5 +1,6 @@
+import { isUnknown } from '../graph/check.ts';
 import { buildGraph, type Graph, type GraphNode } from '../graph/graph.ts';
-import { type Const, type Follow, UnknownShape } from '../graph/operator.ts';
+import type { Const, Follow } from '../graph/operator.ts';
 import {
   changeNode,
   gatherAxis,
@@ -18,6 +19,7 @@ import { type ConstantStore, constantStore } from './constant-store.ts';
 import type { Coupling } from './groups.ts';
 import { changedLengths } from './lengths.ts';
 import { type KeptChannels, keptIndices } from './plan.ts';
+import type { Shuffle } from './shuffles.ts';
 
 type Indices = ReturnType<typeof keptIndices>;
 
@@ -42,7 +44,15 @@ export function cutModel(coupling: Coupling, kept: KeptChannels, gather: typeof 
   const store = constantStore(graph, shorten);
   const changed: Changed = new Map();
   const rewritten = new Map<GraphNode, ReadonlySet<number>>();
+  for (const shuffle of new Set(coupling.shuffles.values())) {
+    const gathered = gatheredShuffle(shuffle, indices, store);
+    if (!gathered) continue;
+    for (const { proto } of shuffle.nodes) changed.set(proto, []);
+    changed.set(shuffle.nodes.at(-1)!.proto, [gathered]);
+    for (const node of shuffle.nodes) rewritten.set(node, new Set(node.inputs.keys()));
+  }
   for (const node of graph.nodes) {
+    if (rewritten.has(node)) continue;
     const follow = isTouched(graph, node, indices) ? followOf(node, indices) : null;
     const next = (follow && cutNode(node, follow, store)) ?? cutConstantNode(graph, node, shorten);
     if (next) changed.set(node.proto, next);
@@ -61,15 +71,30 @@ function followOf(node: GraphNode, indices: Indices): Follow | null {
   try {
     return node.operator?.cut?.(node, indices) ?? null;
   } catch (error) {
-    if (!(error instanceof UnknownShape)) throw error;
+    if (!isUnknown(error)) throw error;
     throw new UserError('E_CUT', `${node.opType} '${node.name}' cannot follow this cut.`, {
       fix: 'Keep its channels whole, or export the model with static shapes.',
     });
   }
 }
 
+/** The Gather that a shuffle becomes where some of its channels go; null where none does. */
+function gatheredShuffle({ nodes, input, output, axis, from }: Shuffle, indices: Indices, store: ConstantStore) {
+  const before = indices({ value: input, axis });
+  const after = indices({ value: output, axis });
+  if (!before || !after) return null;
+  const place = new Map(before.map((index, at) => [index, at]));
+  const last = nodes.at(-1)!;
+  const picked = store.addInts(
+    `${last.name}_indices`,
+    after.map(index => place.get(from[index])!),
+  );
+  return makeNode('Gather', [input, picked], [output], { axis }, { name: last.proto.name });
+}
+
 function cutNode(node: GraphNode, follow: Follow, store: ConstantStore): readonly NodeProto[] | null {
-  const { attributes, constants, gather } = follow;
+  const { attributes, constants, gather, lengths } = follow;
+  if (lengths) return withLengths(node, lengths, store);
   let next = node.proto;
   if (attributes) next = withAttributes(next, attributes as Parameters<typeof withAttributes>[1]);
   if (constants) {
@@ -88,9 +113,36 @@ function cutNode(node: GraphNode, follow: Follow, store: ConstantStore): readonl
   return [make(gathered, gathered), changeNode(next, { input: [gathered, ...next.input.slice(1)] })];
 }
 
+/** The node with a vector of lengths that is put together of numbers and of what is known at run time. */
+function withLengths(
+  node: GraphNode,
+  { input, values }: NonNullable<Follow['lengths']>,
+  store: ConstantStore,
+): readonly NodeProto[] {
+  const added: NodeProto[] = [];
+  const add = (type: string, inputs: readonly string[], attributes = {}): string => {
+    const name = store.fresh(`${node.name}_${type.toLowerCase()}`);
+    added.push(makeNode(type, [...inputs], [name], attributes, { name }));
+    return name;
+  };
+  const ints = (...numbers: number[]): string => store.addInts(`${node.name}_lengths`, numbers);
+  const element = (vector: string, place: number): string => add('Gather', [vector, ints(place)], { axis: 0 });
+  const parts = values.map((value, place) => {
+    if (value === null) return element(node.inputs[input], place);
+    if (typeof value === 'number') return ints(value);
+    const { axis, times, over } = value;
+    const one = element(add('Shape', [node.inputs[0]]), axis);
+    const unit = over === 1 ? one : add('Div', [one, ints(over)]);
+    return times === 1 ? unit : add('Mul', [unit, ints(times)]);
+  });
+  const target = add('Concat', parts, { axis: 0 });
+  return [...added, changeNode(node.proto, { input: [...node.inputs].with(input, target) })];
+}
+
 /** Inputs that the node has lost or that have new values. */
-function rewrittenInputs(node: GraphNode, { attributes, constants, gather }: Follow): ReadonlySet<number> {
+function rewrittenInputs(node: GraphNode, { attributes, constants, gather, lengths }: Follow): ReadonlySet<number> {
   const replaced = gather && !attributes && !constants;
+  if (lengths) return new Set([lengths.input]);
   return new Set(replaced ? node.inputs.keys() : Object.keys(constants ?? {}).map(Number));
 }
 
@@ -146,7 +198,7 @@ function assembled(graph: Graph, store: ConstantStore, changed: Changed, indices
   const shortened = (info: ValueInfoProto): ValueInfoProto => {
     const shape = shapeOf(info);
     const lengths = shape?.map((dim, axis) =>
-      dim === null ? dim : (indices({ value: info.name, axis })?.length ?? dim),
+      typeof dim === 'number' ? (indices({ value: info.name, axis })?.length ?? dim) : dim,
     );
     return shape && lengths!.some((dim, axis) => dim !== shape[axis]) ? withShape(info, lengths!) : info;
   };

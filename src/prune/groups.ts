@@ -1,9 +1,13 @@
+import { isUnknown } from '../graph/check.ts';
 import { type Graph, type GraphNode, rolesOf } from '../graph/graph.ts';
-import { type AxisRef, type Grouped, type Relations, UnknownShape } from '../graph/operator.ts';
+import { boundedDims } from '../graph/limits.ts';
+import type { Attention, AxisRef, Grouped, Relations } from '../graph/operator.ts';
 import { isInteger } from '../onnx/index.ts';
 import { partition, type WeightAxes } from './partition.ts';
 import { applyPattern } from './pattern.ts';
-import { relationsOf, wallRange } from './relations.ts';
+import { type Regrouped, settleRegrouped } from './regroup.ts';
+import { relationsIn } from './relations.ts';
+import { type Shuffle, shufflesOf } from './shuffles.ts';
 import { Slices } from './slices.ts';
 
 export { rolesOf } from '../graph/graph.ts';
@@ -42,6 +46,17 @@ export interface Sum {
   readonly axis: number;
 }
 
+/** Where every node sums. */
+export function sumsByNode({ sums }: Pick<Coupling, 'sums'>): Map<GraphNode, Sum[]> {
+  const byNode = new Map<GraphNode, Sum[]>();
+  for (const sum of sums) {
+    const own = byNode.get(sum.node);
+    if (own) own.push(sum);
+    else byNode.set(sum.node, [sum]);
+  }
+  return byNode;
+}
+
 export interface Coupling {
   readonly graph: Graph;
   /** Groups that can be pruned. */
@@ -52,6 +67,10 @@ export interface Coupling {
   readonly channels: number;
   readonly offsets: readonly number[];
   readonly sums: readonly Sum[];
+  /** Nodes that together shuffle the indices of an axis, by each of them. */
+  readonly shuffles: ReadonlyMap<GraphNode, Shuffle>;
+  /** How the groups were found. */
+  readonly options: Required<CouplingOptions>;
   /** For every index of an axis its channel (numbered over all groups), -1 where it stays; null: nothing on it can go. */
   channelsOf(ref: AxisRef): Int32Array | null;
 }
@@ -59,19 +78,23 @@ export interface Coupling {
 export interface CouplingOptions {
   /** Channels that convolutions of several groups lose; default `equal`. Depthwise ones always lose whole groups. */
   readonly grouped?: Grouped;
+  /** What attention loses: whole heads (the default), or the same dims of every head. */
+  readonly attention?: Attention;
 }
 
 /** Find the coupled channels of a graph (docs/architecture.md). Near-linear in the number of slices. */
-export function coupleGraph(graph: Graph, { grouped = 'equal' }: CouplingOptions = {}): Coupling {
-  const slices = new Slices(({ value, axis }) => {
-    const dim = graph.types.get(value)?.shape?.[axis];
-    return typeof dim === 'number' ? dim : null;
+export function coupleGraph(graph: Graph, options: CouplingOptions = {}): Coupling {
+  const choice = { grouped: options.grouped ?? 'equal', attention: options.attention ?? 'heads' } as const;
+  const slices = new Slices({
+    dimOf: boundedDims(graph),
+    isConstant: value => graph.tensors.has(value),
   });
   const sums: Sum[] = [];
+  const regrouped: Regrouped[] = [];
   const wallValue = (value: string, reason: string) => {
     for (const axis of (graph.types.get(value)?.shape ?? []).keys()) {
       const range = slices.range({ value, axis });
-      if (range) wallRange(slices, range, reason);
+      if (range) slices.wallRange(range, reason);
     }
   };
   for (const value of graph.inputs) wallValue(value, `graph input '${value}'`);
@@ -79,14 +102,34 @@ export function coupleGraph(graph: Graph, { grouped = 'equal' }: CouplingOptions
   for (const { name } of graph.model.graph.initializers) {
     if (!graph.tensors.has(name)) wallValue(name, `graph input '${name}', which a caller may replace`);
   }
-  for (const late of [false, true]) {
-    for (const node of graph.nodes) {
-      if ((node.operator?.late ?? false) !== late) continue;
-      const relations = relationsOf(slices, node, grouped, (input, axis) => sums.push({ node, input, axis }));
-      coupleNode(graph, node, relations, wallValue);
-    }
+  const shuffles = shufflesOf(graph);
+  const relations = relationsIn(
+    slices,
+    choice,
+    (node, input, axis) => sums.push({ node, input, axis }),
+    block => regrouped.push(block),
+  );
+  const states = (node: GraphNode): void => {
+    const shuffle = shuffles.get(node);
+    if (shuffle) {
+      if (node.outputs[0] === shuffle.output) coupleShuffle(graph, shuffle, relations.of(node));
+    } else coupleNode(graph, node, relations.of(node), wallValue);
+  };
+  for (const node of graph.nodes) if (!node.operator?.late) states(node);
+  settleRegrouped(slices, regrouped, choice.attention);
+  regrouped.length = 0;
+  for (const node of graph.nodes) if (node.operator?.late) states(node);
+  settleRegrouped(slices, regrouped, choice.attention);
+  return { graph, sums, shuffles, options: choice, ...partition(slices, weightAxes(graph)) };
+}
+
+/** The nodes of a shuffle count as one that permutes an axis. */
+function coupleShuffle(graph: Graph, { input, output, axis, from }: Shuffle, relations: Relations): void {
+  for (const at of graph.types.get(input)!.shape!.keys()) {
+    const [before, after] = [input, output].map(value => ({ value, axis: at }));
+    if (at === axis) relations.map(after, before, index => from[index]);
+    else relations.same(before, after);
   }
-  return { graph, sums, ...partition(slices, weightAxes(graph)) };
 }
 
 function coupleNode(
@@ -108,10 +151,39 @@ function coupleNode(
   try {
     const pattern = couple(node, relations);
     if (pattern) applyPattern(pattern, node, relations);
+    for (const { input, out } of computedWeights(graph, node)) {
+      const source = inputBehind(graph, node.inputs[input]);
+      const reason = `${node.opType} '${node.name}' has a weight that is computed from input '${source}'`;
+      relations.wall(node.axis(input, out), reason);
+    }
   } catch (error) {
-    if (!(error instanceof UnknownShape)) throw error;
+    if (!isUnknown(error)) throw error;
     wallNode(`the shapes around ${node.opType} '${node.name}' are not known`);
   }
+}
+
+/** Weights of a node that depend on an input of the graph, and their axis of output channels. */
+const computedWeights = (graph: Graph, node: GraphNode): { input: number; out: number }[] =>
+  Object.entries(rolesOf(node)).flatMap(([input, role]) => {
+    const value = node.inputs[Number(input)];
+    return role.kind === 'weight' && graph.producers.has(value) && !graph.fixed.has(value)
+      ? [{ input: Number(input), out: role.out }]
+      : [];
+  });
+
+/** An input of the graph that a value depends on. */
+function inputBehind(graph: Graph, value: string): string {
+  const waiting = [value];
+  const seen = new Set(waiting);
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    if (graph.inputs.includes(at)) return at;
+    for (const next of graph.producers.get(at)?.inputs ?? []) {
+      if (!next || graph.fixed.has(next) || seen.has(next)) continue;
+      seen.add(next);
+      waiting.push(next);
+    }
+  }
+  return value;
 }
 
 /** Integers that are known before anything runs: shapes and indices, which have no channels. */
@@ -125,20 +197,24 @@ const isTensorConstant = (graph: Graph, node: GraphNode): boolean =>
 
 /** Output and input axes of the weights that operators name in their roles. */
 function weightAxes(graph: Graph): WeightAxes {
-  const initializers = new Set(graph.model.graph.initializers.map(({ name }) => name));
-  const axes = new Map<string, 'out' | 'in'>();
+  const axes = new Map<string, ('out' | 'in' | undefined)[]>();
   const uses = new Map<string, number>();
+  const is = (value: string, axis: number, kind: 'out' | 'in'): void => {
+    const known = axes.get(value);
+    if (!known) axes.set(value, Object.assign([], { [axis]: kind }));
+    else if (known[axis] !== 'out') known[axis] = kind;
+  };
   for (const node of graph.nodes) {
     for (const value of node.inputs) if (!uses.has(value)) uses.set(value, node.index);
     for (const [input, role] of Object.entries(rolesOf(node))) {
+      if (role.kind !== 'weight') continue;
       const value = node.inputs[Number(input)];
-      if (role.kind !== 'weight' || !(graph.fixed.has(value) || initializers.has(value))) continue;
-      axes.set(`${value}\n${role.out}`, 'out');
-      if (!axes.has(`${value}\n${role.in}`)) axes.set(`${value}\n${role.in}`, 'in');
+      is(value, role.out, 'out');
+      is(value, role.in, 'in');
     }
   }
   return {
-    kindOf: ({ value, axis }) => axes.get(`${value}\n${axis}`) ?? null,
+    kindOf: ({ value, axis }) => axes.get(value)?.[axis] ?? null,
     firstUse: value => uses.get(value) ?? 0,
   };
 }

@@ -1,5 +1,7 @@
+import { isReal } from '../graph/constants.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { AxisRef } from '../graph/operator.ts';
+import { elementCount } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
 import { bnScale } from './criteria/bn-scale.ts';
 import type { Importance, ImportanceContext } from './criteria/criterion.ts';
@@ -39,7 +41,7 @@ const sources: Readonly<
 
 /**
  * Scores of all channels that can be compared across groups: divided by their group's mean, as Torch-Pruning does; LAMP
- * is relative to the group already.
+ * is relative to the group already. Channels that no node sums over add to nothing: they have the lowest score there is.
  * @param wanted whether a group is to be scored; others get zeros
  * @throws UserError E_CRITERION for a group that has nothing to go by, or weights that are not finite
  */
@@ -49,18 +51,41 @@ export function comparableScores(
   wanted: (group: number) => boolean = () => true,
 ): Float64Array[] {
   const { what, of } = sources[name];
+  const isSummed = summedGroups(context.coupling);
   return context.coupling.groups.map((group, g) => {
-    if (!wanted(g)) return new Float64Array(group.size);
+    if (!wanted(g) || !isSummed[g]) return new Float64Array(group.size);
     const refuse = (why: string) =>
       new UserError('E_CRITERION', `The channels of '${group.name}' cannot be ranked by ${name}: ${why}.`, {
         where: context.coupling.graph.model.path,
         fix: `Choose another --criterion, or keep the group whole with --keep '${group.name}'.`,
       });
-    if (of?.(group, context.coupling).length === 0) throw refuse(`the group has no ${what}`);
+    if (of?.(group, context.coupling).length === 0) {
+      if (what === 'weight' && isUniform(group, context.coupling)) return new Float64Array(group.size).fill(1);
+      throw refuse(`the group has no ${what}`);
+    }
     const scores = importance[name](group, context);
     if (!scores.every(Number.isFinite)) throw refuse(`a ${what} of it holds values that are not finite`);
     return name === 'lamp' ? scores : meanNormalised(scores);
   });
+}
+
+/** For every group whether some node sums over its channels. */
+function summedGroups({ groups, offsets, sums, channelsOf }: Coupling): boolean[] {
+  const channels = new Set(
+    sums.flatMap(({ node, input, axis }) => [...(channelsOf({ value: node.inputs[input], axis }) ?? [])]),
+  );
+  return groups.map(({ size }, g) => Array.from({ length: size }, (_, i) => offsets[g] + i).some(c => channels.has(c)));
+}
+
+/** Whether all weights are made of single numbers, as the zoo's light files have them: no channel differs from another. */
+function isUniform({ members }: Group, { graph }: Coupling): boolean {
+  const waiting = members.filter(member => member.weight === 'out').map(member => member.value);
+  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
+    const tensor = graph.tensors.get(value);
+    if (!graph.fixed.has(value) || (tensor && isReal(tensor.dataType) && elementCount(tensor) > 1)) return false;
+    if (!tensor) waiting.push(...(graph.producers.get(value)?.inputs ?? []).filter(Boolean));
+  }
+  return true;
 }
 
 function meanNormalised(scores: Float64Array): Float64Array {

@@ -17,16 +17,24 @@ export interface WeightAxes {
   firstUse(value: string): number;
 }
 
-/** Classes of slices that lie on the same axes, each equally often. */
+/** Axes that share their slices, so that whatever lies on one lies on all of them. */
+interface Bundle {
+  readonly ranges: SliceRange[];
+  readonly base: number;
+  readonly length: number;
+}
+
+/** Classes of slices that lie on the same axes, each equally often, one of them the output axis of a weight. */
 interface Block {
-  /** Number of slices by axis. */
-  readonly members: Map<SliceRange, number>;
-  /** The classes, by their root slice. */
-  readonly classes: Set<number>;
+  /** Bundles of axes, with the number of slices on each axis. */
+  readonly members: Map<Bundle, number>;
+  /** The number of classes. */
+  size: number;
   wall: string | null;
 }
 
 interface RootedBlock extends Block {
+  readonly id: number;
   /** The weight axis that the block is named after, and where the block starts on it. */
   readonly root: SliceRange;
   readonly start: number;
@@ -34,8 +42,25 @@ interface RootedBlock extends Block {
 
 /** Classes of slices to groups of channels: classes that touch the same multiset of axes belong together. */
 export function partition(slices: Slices, weights: WeightAxes): Partition {
-  const blocks = blocksOf(slices)
-    .flatMap(block => rooted(block, slices, weights))
+  const bundles = bundlesOf(slices);
+  const { blocks: all, blockOf } = blocksOf(bundles, slices, weights);
+  const starts = new Map<SliceRange, Map<number, number>>();
+  const startOn = (range: SliceRange, id: number): number => {
+    let known = starts.get(range);
+    if (!known) {
+      starts.set(range, (known = new Map()));
+      for (let i = 0; i < range.length; i++) {
+        const found = blockOf[slices.find(range.base + i)];
+        if (!known.has(found)) known.set(found, i);
+      }
+    }
+    return known.get(id)!;
+  };
+  const blocks = [...all]
+    .map(([id, block]): RootedBlock => {
+      const root = rootOf(block, weights);
+      return { ...block, id, root, start: startOn(root, id) };
+    })
     .sort((a, b) => weights.firstUse(a.root.value) - weights.firstUse(b.root.value) || a.start - b.start);
   const seen = new Map<string, number>();
   const groups: Group[] = [];
@@ -44,7 +69,7 @@ export function partition(slices: Slices, weights: WeightAxes): Partition {
   const channelOf = new Int32Array(slices.count).fill(-1);
   let channels = 0;
   for (const block of blocks) {
-    const { value } = block.root;
+    const { value, base, length } = block.root;
     seen.set(value, (seen.get(value) ?? 0) + 1);
     const group = groupOf(block, seen.get(value)!, weights);
     const reason = block.wall ?? (group.size === 1 ? 'it is a single channel' : null);
@@ -54,79 +79,111 @@ export function partition(slices: Slices, weights: WeightAxes): Partition {
     }
     offsets.push(channels);
     groups.push(group);
-    for (const root of classesAlong(block.root, slices)) {
-      if (block.classes.has(root) && channelOf[root] < 0) channelOf[root] = channels++;
+    for (let i = 0; i < length; i++) {
+      const root = slices.find(base + i);
+      if (blockOf[root] === block.id && channelOf[root] < 0) channelOf[root] = channels++;
     }
   }
   return { groups, walled, channels, offsets, channelsOf: lookup(slices, channelOf) };
 }
 
-/** Partition refinement: a class's block is the sequence of (axis, multiplicity) that it was met on. */
-function blocksOf(slices: Slices): Block[] {
+function bundlesOf({ ranges }: Slices): Bundle[] {
+  const byBase = new Map<number, Bundle>();
+  for (const range of ranges) {
+    const { base, length } = range;
+    const bundle = byBase.get(base);
+    // Axes of length 0 have no slices, and the base of what comes next.
+    if (bundle && bundle.length === length) bundle.ranges.push(range);
+    else if (length > 0) byBase.set(base, { base, length, ranges: [range] });
+  }
+  return [...byBase.values()];
+}
+
+/**
+ * Partition refinement: a class's block is the sequence of (axis, multiplicity) that it was met on. Only classes that
+ * lie on the output axis of a weight are looked at.
+ * @returns blocks by number, and by a class's root the number of its block; 0: none
+ */
+function blocksOf(
+  bundles: readonly Bundle[],
+  slices: Slices,
+  weights: WeightAxes,
+): { blocks: Map<number, Block>; blockOf: Int32Array } {
   const blockOf = new Int32Array(slices.count);
-  const next = new Map<string, number>();
-  let count = 1;
-  for (const [index, range] of slices.ranges.entries()) {
-    const found = new Map<number, number>();
-    for (const root of classesAlong(range, slices)) found.set(root, (found.get(root) ?? 0) + 1);
-    for (const [root, multiplicity] of found) {
-      const key = `${blockOf[root]}:${index}:${multiplicity}`;
+  for (const { ranges, base, length } of bundles) {
+    if (!ranges.some(range => weights.kindOf(range) === 'out')) continue;
+    for (let i = 0; i < length; i++) blockOf[slices.find(base + i)] = 1;
+  }
+  let count = 2;
+  const met = new Int32Array(slices.count);
+  for (const { base, length } of bundles) {
+    const roots: number[] = [];
+    for (let i = 0; i < length; i++) {
+      const root = slices.find(base + i);
+      if (blockOf[root] && met[root]++ === 0) roots.push(root);
+    }
+    const next = new Map<number, number>();
+    for (const root of roots) {
+      const key = blockOf[root] * (length + 1) + met[root];
       let block = next.get(key);
       if (block === undefined) next.set(key, (block = count++));
       blockOf[root] = block;
+      met[root] = 0;
     }
   }
   const blocks = new Map<number, Block>();
-  for (const range of slices.ranges) {
-    for (const root of classesAlong(range, slices)) {
-      let block = blocks.get(blockOf[root]);
-      if (!block) blocks.set(blockOf[root], (block = { members: new Map(), classes: new Set(), wall: null }));
-      block.members.set(range, (block.members.get(range) ?? 0) + 1);
-      block.classes.add(root);
+  for (const bundle of bundles) {
+    for (let i = 0; i < bundle.length; i++) {
+      const root = slices.find(bundle.base + i);
+      const id = blockOf[root];
+      if (!id) continue;
+      let block = blocks.get(id);
+      if (!block) blocks.set(id, (block = { members: new Map(), size: 0, wall: null }));
+      block.members.set(bundle, (block.members.get(bundle) ?? 0) + 1);
+      if (met[root]) continue;
+      met[root] = 1;
+      block.size++;
       block.wall ??= slices.wallOf(root);
     }
   }
-  return [...blocks.values()];
+  return { blocks, blockOf };
 }
 
-/** The class of every index of an axis. */
-function classesAlong({ base, length }: SliceRange, slices: Slices): number[] {
-  return Array.from({ length }, (_, i) => slices.find(base + i));
-}
-
-/** A block with its root, the first weight whose output channels it has; none: nothing that could be pruned. */
-function rooted(block: Block, slices: Slices, weights: WeightAxes): RootedBlock[] {
-  const out = [...block.members.keys()].filter(range => weights.kindOf(range) === 'out');
-  if (out.length === 0) return [];
-  const root = out.reduce((a, b) => (weights.firstUse(b.value) < weights.firstUse(a.value) ? b : a));
-  return [{ ...block, root, start: classesAlong(root, slices).findIndex(found => block.classes.has(found)) }];
+/** The first weight whose output channels a block has. */
+function rootOf(block: Block, weights: WeightAxes): SliceRange {
+  const out = [...block.members.keys()].flatMap(({ ranges }) =>
+    ranges.filter(range => weights.kindOf(range) === 'out'),
+  );
+  return out.reduce((a, b) => (weights.firstUse(b.value) < weights.firstUse(a.value) ? b : a));
 }
 
 /** @param occurrence how many blocks of this root there were so far: parts of one axis are told apart by a number */
-function groupOf({ members, classes, root }: RootedBlock, occurrence: number, weights: WeightAxes): Group {
-  const size = classes.size;
+function groupOf({ members, size, root }: RootedBlock, occurrence: number, weights: WeightAxes): Group {
   return {
     name: occurrence > 1 ? `${root.value}#${occurrence}` : root.value,
     size,
     root: { value: root.value, axis: root.axis },
-    members: [...members].map(([{ value, axis }, count]) => ({
-      value,
-      axis,
-      multiplicity: count / size,
-      weight: weights.kindOf({ value, axis }),
-    })),
+    members: [...members].flatMap(([{ ranges }, count]) =>
+      ranges.map(({ value, axis }) => ({
+        value,
+        axis,
+        multiplicity: count / size,
+        weight: weights.kindOf({ value, axis }),
+      })),
+    ),
   };
 }
 
 function lookup(slices: Slices, channelOf: Int32Array): Partition['channelsOf'] {
-  const known = new Map<SliceRange, Int32Array | null>();
+  const known = new Map<number, Int32Array | null>();
   return ref => {
     const range = slices.touched(ref);
-    if (!range) return null;
-    let channels = known.get(range);
+    if (!range || range.length === 0) return null;
+    const { base, length } = range;
+    let channels = known.get(base);
     if (channels === undefined) {
-      const found = Int32Array.from(classesAlong(range, slices), root => channelOf[root]);
-      known.set(range, (channels = found.some(channel => channel >= 0) ? found : null));
+      const found = Int32Array.from({ length }, (_, i) => channelOf[slices.find(base + i)]);
+      known.set(base, (channels = found.some(channel => channel >= 0) ? found : null));
     }
     return channels;
   };

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Graph } from '../graph/graph.ts';
-import { DataType } from '../onnx/index.ts';
+import type { Graph, GraphNode } from '../graph/graph.ts';
+import type { Const } from '../graph/operator.ts';
+import { DataType, isInteger } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
-import type { Coupling, Group } from './groups.ts';
+import { type Coupling, coupleGraph, type Group, rolesOf } from './groups.ts';
 
 /** Which channels of every group are kept, in ascending order. */
 export type KeptChannels = readonly (readonly number[])[];
@@ -11,11 +12,14 @@ export type KeptChannels = readonly (readonly number[])[];
 const planSchema = z.object({
   format: z.literal('s2h-plan/1'),
   graph: z.string(),
+  /** How the groups were found. */
+  grouped: z.enum(['equal', 'whole']).default('equal'),
+  attention: z.enum(['heads', 'dims']).default('heads'),
   groups: z.array(z.object({ name: z.string(), size: z.int().positive(), kept: z.array(z.int()) })),
 });
 
 /** What is read of a `plan.json`. */
-export type Plan = z.infer<typeof planSchema>;
+export type Plan = z.output<typeof planSchema>;
 
 /** One constant that a cut shortens. */
 export interface PlanCut {
@@ -25,17 +29,24 @@ export interface PlanCut {
   readonly role: 'producer' | 'consumer' | 'follower';
 }
 
-/** A plan with what follows from it, for readers: only `graph` and `groups` are read again. */
+/** A plan with what follows from it, for readers: `cuts` are not read again. */
 export interface WrittenPlan extends Plan {
   readonly cuts: readonly PlanCut[];
 }
 
-/** A hash of the structure and the shapes of a graph, not of its weights: a plan fits a retrained copy too. */
+/**
+ * A hash of the structure and the shapes of a graph, not of its weights nor of its batch: a plan fits a retrained copy,
+ * also one that was exported with another batch. Nodes that only compute lengths and indices are left out, since an open
+ * batch needs more of them; indices that are constants count.
+ */
 export function graphHash(graph: Graph): string {
   const hash = createHash('sha256');
   const add = (value: unknown) => hash.update(`${JSON.stringify(value)}\n`);
+  const makesIntegers = ({ outputs }: GraphNode) =>
+    outputs.every(value => !value || isInteger(graph.types.get(value)?.elemType ?? 0));
   for (const node of graph.nodes) {
-    add([node.domain, node.opType, node.inputs, node.outputs]);
+    if (makesIntegers(node)) continue;
+    add([node.domain, node.opType, operandsOf(node, graph), node.outputs]);
     add(
       [...node.proto.attribute]
         .map(({ name, i, f, s, ints, floats }) => [
@@ -49,13 +60,35 @@ export function graphHash(graph: Graph): string {
         .sort(),
     );
   }
-  for (const [name, { dataType, dims }] of graph.tensors) {
-    // Indices and lengths are structure.
-    const isStructure = dataType === DataType.INT64 || dataType === DataType.INT32;
-    add([name, dataType, dims, isStructure ? graph.constants.get(name)?.values : null]);
+  for (const [name, { dataType, dims }] of graph.tensors) if (!isIndex(dataType)) add([name, dataType, dims]);
+  const batch = graph.types.get(graph.inputs[0])?.shape?.[0];
+  for (const name of graph.inputs) {
+    const type = graph.types.get(name);
+    add([name, type?.elemType, type?.shape?.map((dim, axis) => (axis === 0 && dim === batch ? null : openAs(dim)))]);
   }
-  for (const name of [...graph.inputs, ...graph.outputs]) add([name, graph.types.get(name)]);
+  add(graph.outputs);
   return hash.digest('hex').slice(0, 32);
+}
+
+const isIndex = (dataType: number): boolean => dataType === DataType.INT64 || dataType === DataType.INT32;
+
+/** Axes of unknown length are called anything. */
+const openAs = (dim: number | string): number | '?' => (typeof dim === 'number' ? dim : '?');
+
+/** The inputs of a node: names, values of indices, and of the lengths of its output all but the first. */
+function operandsOf(node: GraphNode, { constants, types }: Graph): unknown[] {
+  const roles = rolesOf(node);
+  const shape = types.get(node.outputs[0])?.shape ?? [];
+  const isLengths = (values: Const['values']) =>
+    values.length === shape.length &&
+    values.every((value, axis) => value === -1 || value === 0 || value === shape[axis]);
+  return node.inputs.map((value, input) => {
+    const role = roles[input]?.kind;
+    if (!value || (role && role !== 'shape') || !isIndex(types.get(value)?.elemType ?? 0)) return value;
+    const values = constants.get(value)?.values;
+    if (!values) return role ? null : value;
+    return (isLengths(values) ? values.slice(1) : values).map(openAs);
+  });
 }
 
 /** A plan as it is written to a file. */
@@ -63,6 +96,7 @@ export function planOf(coupling: Coupling, kept: KeptChannels): WrittenPlan {
   return {
     format: 's2h-plan/1',
     graph: graphHash(coupling.graph),
+    ...coupling.options,
     groups: coupling.groups.map((group, i) => ({ name: group.name, size: group.size, kept: [...kept[i]] })),
     cuts: cutsOf(coupling, kept),
   };
@@ -114,20 +148,41 @@ export function keptIndices(
   };
 }
 
+/** A plan and the groups that it speaks of. */
+export interface PlannedCut {
+  readonly coupling: Coupling;
+  readonly kept: KeptChannels;
+}
+
+/** Find the groups of a graph as a plan did, and read what it keeps of them. @throws UserError those of {@link readPlan} */
+export function plannedCut(json: unknown, graph: Graph, where?: string): PlannedCut {
+  const { grouped, attention } = parsePlan(json, refusing(where));
+  const coupling = coupleGraph(graph, { grouped, attention });
+  return { coupling, kept: readPlan(json, coupling, where) };
+}
+
+type Refuse = (what: string, fix?: string) => never;
+
+const refusing =
+  (where?: string): Refuse =>
+  (what, fix) => {
+    throw new UserError('E_PLAN', what, { where, fix });
+  };
+
+function parsePlan(json: unknown, refuse: Refuse): Plan {
+  const parsed = planSchema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  return refuse(`This is not a plan of the format s2h-plan/1: ${z.prettifyError(parsed.error)}`);
+}
+
 /**
- * Read a plan for a graph.
+ * Read a plan for a graph whose groups are known.
  * @param json the parsed file
  * @throws UserError E_PLAN where it is malformed, belongs to another graph, or keeps channels that are not there
  */
 export function readPlan(json: unknown, coupling: Coupling, where?: string): KeptChannels {
-  const refuse: Refuse = (what, fix) => {
-    throw new UserError('E_PLAN', what, { where, fix });
-  };
-  const parsed = planSchema.safeParse(json);
-  if (!parsed.success) {
-    return refuse(`This is not a plan of the format s2h-plan/1: ${z.prettifyError(parsed.error)}`);
-  }
-  const plan = parsed.data;
+  const refuse: Refuse = refusing(where);
+  const plan = parsePlan(json, refuse);
   const hash = graphHash(coupling.graph);
   if (plan.graph !== hash) {
     refuse(
@@ -147,8 +202,6 @@ export function readPlan(json: unknown, coupling: Coupling, where?: string): Kep
     return planned.kept;
   });
 }
-
-type Refuse = (what: string, fix?: string) => never;
 
 /** Channel numbers have to be of the group, in ascending order, and at least one. */
 function checkGroup({ name, size }: Group, planned: Plan['groups'][number], refuse: Refuse): void {

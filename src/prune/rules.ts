@@ -8,7 +8,7 @@ export interface Rules {
   readonly keep: readonly string[];
   /** Globs likewise; with any, everything else stays. */
   readonly only: readonly string[];
-  /** Kept counts are multiples of it, or all channels. */
+  /** Kept widths are multiples of it, or the full one; a head counts as its dimensions. */
   readonly round: number;
   /** Share of every group that stays at least. */
   readonly minKeep: number;
@@ -36,17 +36,22 @@ export function admissibleWidths(coupling: Coupling, rules: Rules): number[][] {
   };
   const kept = matching(rules.keep, '--keep');
   const chosen = matching(rules.only, '--only');
-  return coupling.groups.map(({ size }, g) =>
-    kept[g] || (rules.only.length > 0 && !chosen[g]) ? [size] : widthsOf(size, rules),
+  return coupling.groups.map((group, g) =>
+    kept[g] || (rules.only.length > 0 && !chosen[g]) ? [group.size] : widthsOf(group, rules),
   );
 }
 
-function widthsOf(size: number, { round, minKeep }: Rules): number[] {
+function widthsOf({ size, root, members }: Group, { round, minKeep }: Rules): number[] {
   const floor = Math.max(1, Math.ceil(minKeep * size - 1e-9));
+  // How many rows of its weight a channel is: of a head its dimensions, of a grouped convolution one of every group.
+  const rows = members.find(({ value, axis }) => value === root.value && axis === root.axis)!.multiplicity;
+  const step = round / greatestCommonDivisor(round, Math.round(rows));
   const counts: number[] = [];
-  for (let count = Math.ceil(floor / round) * round; count < size; count += round) counts.push(count);
+  for (let count = Math.ceil(floor / step) * step; count < size; count += step) counts.push(count);
   return [...counts, size];
 }
+
+const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
 
 /** What a group is called by: itself, the weights and vectors whose channels it has, the nodes that make or use these. */
 function namesOf({ name, members }: Group, { graph }: Coupling): Set<string> {

@@ -1,28 +1,55 @@
-import type { AxisRef } from '../graph/operator.ts';
+import { numericPart } from '../graph/dims.ts';
+import type { AxisRef, Dim } from '../graph/operator.ts';
 
-/** The slices of one axis: consecutive numbers from `base` on. */
+/** The slices of one axis: consecutive numbers from `base` on. Axes that surely go together share their numbers. */
 export interface SliceRange extends AxisRef {
   readonly length: number;
   readonly base: number;
+  /**
+   * An axis that is a product of symbols and numbers (`batch·4`, docs/architecture.md) has slices for the numbers only:
+   * the length as it is written. null: an ordinary axis, with a slice for every index.
+   */
+  readonly layout: string | null;
+}
+
+/** What is known of a class of slices, as bits. */
+export const mark = {
+  /** A product of two activations runs over it as one of its heads. */
+  heads: 1,
+  /** A product of two activations runs over it within a head. */
+  dims: 2,
+  /** Some constant of the file lies on it. */
+  constant: 4,
+  /** It was chosen to carry the channels of a split or merged axis. */
+  carried: 8,
+} as const;
+
+/** What the graph says of axes. */
+export interface AxisFacts {
+  /** Length of an axis; undefined where it is not known. */
+  dimOf(ref: AxisRef): Dim | undefined;
+  /** Whether a value is a constant of the file. */
+  isConstant(value: string): boolean;
 }
 
 /**
- * Union-find over slices (value, axis, index). Ranges of numbers are made when an axis is first touched; walls are kept
- * per class, with the first reason that was given.
+ * Union-find over slices (value, axis, index). Ranges of numbers are made when an axis is first touched; walls and marks
+ * are kept per class, of walls the first reason that was given.
  */
 export class Slices {
   readonly ranges: SliceRange[] = [];
-  readonly #lengthOf: (ref: AxisRef) => number | null;
+  readonly #facts: AxisFacts;
   readonly #byValue = new Map<string, (SliceRange | null | undefined)[]>();
   readonly #reasons: string[] = [''];
+  readonly #walledBases = new Set<number>();
   #parent = new Int32Array(1024);
   /** Index into the reasons, at a class's root; 0: no wall. */
   #wall = new Int32Array(1024);
+  #marks = new Uint8Array(1024);
   #count = 0;
 
-  /** @param lengthOf length of an axis; null where it is symbolic or unknown: such an axis has no slices */
-  constructor(lengthOf: (ref: AxisRef) => number | null) {
-    this.#lengthOf = lengthOf;
+  constructor(facts: AxisFacts) {
+    this.#facts = facts;
   }
 
   /** Number of slices. */
@@ -32,21 +59,32 @@ export class Slices {
 
   /** The slices of an axis, made when they are first asked for; null for an axis of unknown length. */
   range(ref: AxisRef): SliceRange | null {
-    let axes = this.#byValue.get(ref.value);
-    if (!axes) this.#byValue.set(ref.value, (axes = []));
-    const known = axes[ref.axis];
+    const known = this.#known(ref);
     if (known !== undefined) return known;
-    const length = this.#lengthOf(ref);
-    if (length === null) return (axes[ref.axis] = null);
-    const range = { ...ref, length, base: this.#count };
+    const dim = this.#facts.dimOf(ref);
+    const length = dim === undefined ? null : numericPart(dim);
+    // A symbol alone has no slices.
+    if (length === null || (typeof dim === 'string' && length === 1)) return this.#remember(ref, null);
+    const range = this.#add(ref, length, this.#count, typeof dim === 'string' ? dim : null);
     this.#grow(length);
-    this.ranges.push(range);
-    return (axes[ref.axis] = range);
+    this.#markConstant(range);
+    return range;
   }
 
   /** The slices of an axis if anything touched it. */
   touched(ref: AxisRef): SliceRange | null {
-    return this.#byValue.get(ref.value)?.[ref.axis] ?? null;
+    return this.#known(ref) ?? null;
+  }
+
+  /**
+   * The slices of two axes of which one may take over the other's numbers, because nothing touched it yet.
+   * @returns null where one has no slices
+   */
+  shared(a: AxisRef, b: AxisRef): [SliceRange, SliceRange] | null {
+    const first = this.#known(a);
+    const x = first === undefined ? this.#taken(a, this.#known(b)) : first;
+    const y = this.#known(b) === undefined ? this.#taken(b, x) : this.range(b);
+    return x && y ? [x, y] : null;
   }
 
   find(slice: number): number {
@@ -59,19 +97,25 @@ export class Slices {
   }
 
   union(a: number, b: number): void {
-    const low = this.find(Math.min(a, b));
-    const high = this.find(Math.max(a, b));
-    if (low === high) return;
-    const [root, other] = low < high ? [low, high] : [high, low];
+    const x = this.find(a);
+    const y = this.find(b);
+    if (x === y) return;
+    const [root, other] = x < y ? [x, y] : [y, x];
     this.#parent[other] = root;
     this.#wall[root] ||= this.#wall[other];
+    this.#marks[root] |= this.#marks[other];
   }
 
   wall(slice: number, reason: string): void {
     const root = this.find(slice);
-    if (this.#wall[root]) return;
-    if (this.#reasons[this.#reasons.length - 1] !== reason) this.#reasons.push(reason);
-    this.#wall[root] = this.#reasons.length - 1;
+    if (!this.#wall[root]) this.#wall[root] = this.#reason(reason);
+  }
+
+  /** Wall every index of an axis. */
+  wallRange({ base, length }: SliceRange, reason: string): void {
+    if (this.#walledBases.has(base)) return;
+    this.#walledBases.add(base);
+    for (let i = 0; i < length; i++) this.wall(base + i, reason);
   }
 
   /** Why a slice's class keeps its length; null when it is free. */
@@ -79,17 +123,83 @@ export class Slices {
     return this.#reasons[this.#wall[this.find(slice)]] || null;
   }
 
+  /** Whether some index of an axis is behind a wall. */
+  hasWall({ base, length }: SliceRange): boolean {
+    if (this.#walledBases.has(base)) return length > 0;
+    for (let i = 0; i < length; i++) if (this.#wall[this.find(base + i)]) return true;
+    return false;
+  }
+
+  /** Whether every index of an axis is behind a wall. */
+  isWall({ base, length }: SliceRange): boolean {
+    if (this.#walledBases.has(base)) return true;
+    for (let i = 0; i < length; i++) if (!this.#wall[this.find(base + i)]) return false;
+    this.#walledBases.add(base);
+    return true;
+  }
+
+  /** Set a bit of all classes of an axis. */
+  markRange({ base, length }: SliceRange, bit: number): void {
+    for (let i = 0; i < length; i++) this.#marks[this.find(base + i)] |= bit;
+  }
+
+  /** Whether a bit is set of the class of an axis's first index. */
+  isMarked({ base }: SliceRange, bit: number): boolean {
+    return (this.#marks[this.find(base)] & bit) !== 0;
+  }
+
+  #known({ value, axis }: AxisRef): SliceRange | null | undefined {
+    return this.#byValue.get(value)?.[axis];
+  }
+
+  #remember({ value, axis }: AxisRef, range: SliceRange | null): SliceRange | null {
+    const axes = this.#byValue.get(value);
+    if (axes) axes[axis] = range;
+    else {
+      const first: (SliceRange | null | undefined)[] = [];
+      first[axis] = range;
+      this.#byValue.set(value, first);
+    }
+    return range;
+  }
+
+  #add({ value, axis }: AxisRef, length: number, base: number, layout: string | null): SliceRange {
+    const range = { value, axis, length, base, layout };
+    this.ranges.push(range);
+    this.#remember(range, range);
+    return range;
+  }
+
+  /** An untouched axis with the numbers of another where both are as long. */
+  #taken(ref: AxisRef, other: SliceRange | null | undefined): SliceRange | null {
+    const dim = this.#facts.dimOf(ref);
+    if (!other || dim === undefined || dim !== (other.layout ?? other.length)) return this.range(ref);
+    const range = this.#add(ref, other.length, other.base, other.layout);
+    this.#markConstant(range);
+    return range;
+  }
+
+  #markConstant(range: SliceRange): void {
+    if (this.#facts.isConstant(range.value)) this.markRange(range, mark.constant);
+  }
+
+  #reason(reason: string): number {
+    if (this.#reasons[this.#reasons.length - 1] !== reason) this.#reasons.push(reason);
+    return this.#reasons.length - 1;
+  }
+
   #grow(by: number): void {
     const from = this.#count;
     this.#count += by;
     if (this.#count > this.#parent.length) {
       const size = Math.max(this.#count, 2 * this.#parent.length);
-      const parent = new Int32Array(size);
-      parent.set(this.#parent);
-      this.#parent = parent;
-      const wall = new Int32Array(size);
-      wall.set(this.#wall);
-      this.#wall = wall;
+      const widened = <T extends Int32Array | Uint8Array>(array: T, wider: T): T => {
+        wider.set(array);
+        return wider;
+      };
+      this.#parent = widened(this.#parent, new Int32Array(size));
+      this.#wall = widened(this.#wall, new Int32Array(size));
+      this.#marks = widened(this.#marks, new Uint8Array(size));
     }
     for (let slice = from; slice < this.#count; slice++) this.#parent[slice] = slice;
   }

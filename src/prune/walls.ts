@@ -1,4 +1,5 @@
 import type { Graph, GraphNode } from '../graph/graph.ts';
+import { whyUncounted } from './cost.ts';
 import type { Coupling } from './groups.ts';
 
 /** Channels that have to stay for one reason. */
@@ -8,6 +9,7 @@ export interface Wall {
   readonly node: { readonly name: string; readonly opType: string } | null;
   /** What would let the channels go; null where nothing is known to. */
   readonly unlock: string | null;
+  /** None where no channels of the graph itself are behind it. */
   readonly groups: readonly { readonly name: string; readonly size: number }[];
 }
 
@@ -20,10 +22,24 @@ export function wallsOf({ graph, walled }: Coupling): Wall[] {
     else byReason.set(reason, [{ name, size }]);
   }
   const nodes = new Map(graph.nodes.map(node => [node.name, node]));
+  for (const node of graph.nodes) {
+    const reason = sealedBy(node, graph);
+    if (reason !== null && !byReason.has(reason)) byReason.set(reason, []);
+  }
   return [...byReason].map(([reason, groups]) => {
     const node = nodeIn(reason, nodes);
     return { reason, node: node && { name: node.name, opType: node.opType }, unlock: unlockOf(reason, graph), groups };
   });
+}
+
+/** Why the weights inside a node are out of reach; null where it holds none. */
+function sealedBy(node: GraphNode, graph: Graph): string | null {
+  const why = whyUncounted(graph, node);
+  if (why === null) return null;
+  if (node.operator) return `what ${node.opType} '${node.name}' computes is in a sub-graph`;
+  return graph.model.functions.has(`${node.domain}::${node.opType}`)
+    ? `what ${node.opType} '${node.name}' computes is in a function of the file`
+    : null;
 }
 
 /** The node that a reason names in quotes; names may hold quotes themselves. */
@@ -38,12 +54,31 @@ function nodeIn(reason: string, nodes: ReadonlyMap<string, GraphNode>): GraphNod
 }
 
 const unlocks: readonly (readonly [RegExp, string])[] = [
-  [/which a caller may replace$/, 'Take it out of the list of graph inputs, so that it is a constant.'],
+  [
+    /which a caller may replace$/,
+    '--seal-inputs takes it out of the list of graph inputs: a constant, which callers can no longer replace.',
+  ],
   [/^no rule for /, 'Export the model with standard ONNX operators in its place.'],
-  [/in a sub-graph$/, 'Export the model without If, Loop or Scan around it.'],
+  [/sub-graph$/, 'Export the model without If, Loop or Scan around it.'],
+  [/in a function of the file$/, 'Export the model with its functions inlined.'],
+  [
+    /(normalises|reduces) over it$/,
+    'What goes would change the statistics of what stays: a normalisation of every channel by itself (BatchNormalization) would not.',
+  ],
+  [
+    /(splits it off another axis|merges it with another axis)$/,
+    'One of the axes carries the channels; where it is one of heads and their dims, --attention says which.',
+  ],
+  [/regroups it(| with other axes)$/, 'Export the model with a Reshape that keeps the channels apart from other axes.'],
+  [/of a group$/, 'Where it is a convolution of several groups, --grouped says what of them goes.'],
+  [/computed from input '/, 'Export the model with that weight as a constant.'],
+  [
+    /ties axes of different lengths$/,
+    'The axes only fit by broadcasting at run time: export the model with static shapes.',
+  ],
 ];
 
-const lostShape = /unknown length$|symbolic shape$|are not known$/;
+const lostShape = /unknown length$|symbolic shape$|are not known$|laid out differently$/;
 
 function unlockOf(reason: string, { nodes }: Graph): string | null {
   if (!lostShape.test(reason)) return unlocks.find(([pattern]) => pattern.test(reason))?.[1] ?? null;
@@ -61,13 +96,13 @@ export interface UnknownCost {
 }
 
 /** Why the costs of nodes are not known. @param names as `Cost.unknown` lists them */
-export function unknownCosts({ nodes }: Graph, names: readonly string[]): UnknownCost[] {
+export function unknownCosts(graph: Graph, names: readonly string[]): UnknownCost[] {
   const wanted = new Set(names);
-  return nodes
+  return graph.nodes
     .filter(node => wanted.has(node.name))
-    .map(({ name, opType, domain, operator }) => ({
-      node: name,
-      opType,
-      why: operator ? 'lengths of its axes are not known' : `no rule for ${domain ? `${domain}::` : ''}${opType}`,
+    .map(node => ({
+      node: node.name,
+      opType: node.opType,
+      why: whyUncounted(graph, node) ?? 'lengths of its axes are not known',
     }));
 }

@@ -1,6 +1,7 @@
 import { isReal } from '../graph/constants.ts';
 import type { GraphNode } from '../graph/graph.ts';
 import {
+  type ByteSource,
   byteSize,
   bytesOf,
   changeNode,
@@ -10,10 +11,10 @@ import {
   type OnnxTensor,
   tensorOf,
   valueInfo,
-  withData,
+  withDerived,
   withName,
 } from '../onnx/index.ts';
-import { type Coupling, rolesOf } from './groups.ts';
+import { type Coupling, rolesOf, type Sum, sumsByNode } from './groups.ts';
 import { type KeptChannels, keptIndices } from './plan.ts';
 
 /**
@@ -53,7 +54,7 @@ export function zeroConsumers(coupling: Coupling, kept: KeptChannels): OnnxModel
   const zeroWeight = (node: GraphNode, input: number, axis: number, left: readonly number[]): void => {
     const name = arriving(node, input);
     const tensor = initializers.get(name) ?? added.find(own => own.name === name) ?? graph.tensors.get(name)!;
-    const zeroed = zeroAlong(tensor, axis, left);
+    const zeroed = zeroAlong(tensor, axis, left, zeroCodes(coupling, node, input));
     const place = added.indexOf(tensor);
     if (place >= 0) added[place] = zeroed;
     else if (initializers.has(name) && graph.consumers.get(name)?.length === 1) initializers.set(name, zeroed);
@@ -80,10 +81,12 @@ export function zeroConsumers(coupling: Coupling, kept: KeptChannels): OnnxModel
   };
 
   const done = new Set<string>();
+  const sums = sumsByNode(coupling);
   for (const { node, input, axis } of coupling.sums) {
     const left = indices({ value: node.inputs[input], axis });
-    if (!left || node.outputs.every(value => graph.fixed.has(value))) continue;
-    const target = weightOf(coupling, node, input, axis) ?? partner(coupling, node, input, axis) ?? { input, axis };
+    if (!left) continue;
+    const target = weightOf(coupling, node, input, axis) ??
+      partner(coupling, sums.get(node)!, input, axis) ?? { input, axis };
     const key = `${node.index} ${target.input} ${target.axis}`;
     if (done.has(key)) continue;
     done.add(key);
@@ -117,9 +120,27 @@ interface Operand {
 }
 
 /** A constant that is one of the file's own tensors, with elements that can be set to zero. */
-function isZeroable({ graph }: Coupling, node: GraphNode, input: number): boolean {
-  const tensor = graph.tensors.get(node.inputs[input]);
-  return tensor !== undefined && isReal(tensor.dataType);
+function isZeroable(coupling: Coupling, node: GraphNode, input: number): boolean {
+  const tensor = coupling.graph.tensors.get(node.inputs[input]);
+  if (tensor === undefined) return false;
+  return isReal(tensor.dataType) || (byteSize(tensor.dataType) === 1 && zeroCodes(coupling, node, input) !== null);
+}
+
+/** Which codes of a weight of 8-bit codes mean zero, along which of its axes. */
+interface ZeroCodes {
+  readonly axis: number;
+  /** One for all, or one for each index of the axis. */
+  readonly codes: Uint8Array;
+}
+
+/** null: the weight is of real numbers, or nothing is known of its zero point. */
+function zeroCodes({ graph }: Coupling, node: GraphNode, input: number): ZeroCodes | null {
+  const role = rolesOf(node)[input];
+  if (role?.kind !== 'weight' || !role.codes) return null;
+  const { axis, zeroPoint } = role.codes;
+  if (!node.has(zeroPoint)) return { axis, codes: Uint8Array.of(0) };
+  const tensor = graph.tensors.get(node.inputs[zeroPoint]);
+  return tensor ? { axis, codes: bytesOf(tensor) } : null;
 }
 
 /** Whether removed channels lie at the same channels of both axes, so that zeroing one of them is enough. */
@@ -140,22 +161,43 @@ function weightOf(coupling: Coupling, node: GraphNode, input: number, axis: numb
   return null;
 }
 
-/** The first operand that depends on the input of the graph and that the node sums over by the same channels. */
-function partner(coupling: Coupling, node: GraphNode, input: number, axis: number): Operand | null {
-  const candidates = coupling.sums.filter(
-    sum => sum.node === node && !coupling.graph.fixed.has(node.inputs[sum.input]),
-  );
-  return candidates.find(sum => sameChannels(coupling, node, { input, axis }, sum)) ?? null;
+/**
+ * The first operand that the node sums over by the same channels and that depends on an input of the graph.
+ * @param sums of the node
+ */
+function partner(coupling: Coupling, sums: readonly Sum[], input: number, axis: number): Operand | null {
+  const isPartner = (sum: Sum) =>
+    !coupling.graph.fixed.has(sum.node.inputs[sum.input]) && sameChannels(coupling, sum.node, { input, axis }, sum);
+  return sums.find(isPartner) ?? null;
 }
 
 /** A tensor with zeros at all indices of an axis that are not listed. */
-function zeroAlong(tensor: OnnxTensor, axis: number, left: readonly number[]): OnnxTensor {
-  const { dims } = tensor;
-  const bytes = bytesOf(tensor).slice();
+function zeroAlong(tensor: OnnxTensor, axis: number, left: readonly number[], zero: ZeroCodes | null): OnnxTensor {
+  return withDerived(tensor, tensor.dims, source => zeroed(source, tensor, axis, left, zero));
+}
+
+function zeroed(
+  { byteLength, read }: ByteSource,
+  { dims, dataType }: OnnxTensor,
+  axis: number,
+  left: readonly number[],
+  zero: ZeroCodes | null,
+): ByteSource {
   const stays = new Set(left);
-  const inner = dims.slice(axis + 1).reduce((product, dim) => product * dim, byteSize(tensor.dataType)!);
-  for (let at = 0, row = 0; at < bytes.length; at += inner, row++) {
-    if (!stays.has(row % dims[axis])) bytes.fill(0, at, at + inner);
-  }
-  return withData(tensor, dims, bytes);
+  const inner = dims.slice(axis + 1).reduce((product, dim) => product * dim, byteSize(dataType)!);
+  // Elements between two indices of the axis along which zero points differ; codes are bytes.
+  const step = zero ? dims.slice(zero.axis + 1).reduce((product, dim) => product * dim, 1) : 1;
+  return {
+    byteLength,
+    read(offset, length) {
+      const bytes = read(offset, length).slice();
+      for (let row = Math.floor(offset / inner); row * inner < offset + length; row++) {
+        if (stays.has(row % dims[axis])) continue;
+        const [from, to] = [Math.max(offset, row * inner), Math.min(offset + length, (row + 1) * inner)];
+        if (!zero || zero.codes.length === 1) bytes.fill(zero?.codes[0] ?? 0, from - offset, to - offset);
+        else for (let i = from; i < to; i++) bytes[i - offset] = zero.codes[Math.floor(i / step) % dims[zero.axis]];
+      }
+      return bytes;
+    },
+  };
 }

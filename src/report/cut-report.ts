@@ -12,10 +12,14 @@ export interface CutReport {
   readonly model: string;
   readonly file: string | null;
   readonly plan: string | null;
-  readonly macs: Change & { readonly unknown: number };
+  readonly macs: Change & {
+    readonly unknown: number;
+    readonly uncounted: readonly { readonly node: string; readonly why: string }[];
+  };
   readonly params: Change;
   readonly bytes: Change;
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
+  readonly notes: readonly string[];
   readonly certificate: null | {
     readonly passed: boolean;
     readonly failure?: string;
@@ -37,28 +41,39 @@ export function renderCut(report: CutReport): string {
     name,
     prefix + format(before),
     prefix + format(after),
-    prefix ? 'unknown' : percent(ratio),
+    `${percent(ratio)}${prefix ? ' of these' : ''}`,
   ];
   const cut = widths.filter(({ size, kept }) => kept < size);
   const rows = cut.slice(0, longest).map(({ group, size, kept }) => [printable(group), String(size), String(kept)]);
   const more = cut.length - rows.length;
   return [
-    table([
-      ['', 'before', 'after', 'kept'],
-      change('MACs (papers: "FLOPs")', macs, count, macs.unknown > 0 ? 'at least ' : ''),
-      change('parameters', params, count),
-      change('size of the constants', report.bytes, bytes),
-    ]),
+    [
+      table([
+        ['', 'before', 'after', 'kept'],
+        change('MACs (papers: "FLOPs")', macs, count, macs.unknown > 0 ? 'at least ' : ''),
+        change('parameters', params, count),
+        change('size of the constants', report.bytes, bytes),
+      ]),
+      ...uncounted(macs),
+    ].join('\n'),
     [
       table([['group', 'channels', 'kept'], ...rows]),
       ...(more > 0 ? [`… and ${more} more.`] : []),
       ...(cut.length < widths.length ? [`${widths.length - cut.length} more groups stay whole.`] : []),
     ].join('\n'),
     proof(report.certificate),
+    ...(report.notes.length > 0 ? [report.notes.join('\n')] : []),
     file === null
       ? `Nothing was written in place of ${printable(model)}'s cut.`
       : [`Wrote ${printable(file)}`, ...(plan === null ? [] : [`the plan ${printable(plan)}`])].join(' and '),
   ].join('\n\n');
+}
+
+function uncounted({ uncounted: nodes }: CutReport['macs']): string[] {
+  if (nodes.length === 0) return [];
+  const named = nodes.slice(0, 3).map(({ node, why }) => `${printable(node)} (${printable(why)})`);
+  const more = nodes.length - named.length;
+  return [`MACs that are not known, and not counted: ${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`];
 }
 
 function proof(certificate: CutReport['certificate']): string {

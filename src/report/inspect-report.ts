@@ -10,6 +10,7 @@ interface Cost {
 /** What the report reads of an inspection. */
 export interface InspectReport {
   readonly file: string;
+  readonly html: string | null;
   readonly nodes: number;
   readonly groups: readonly {
     readonly name: string;
@@ -51,6 +52,7 @@ export function renderInspection(report: InspectReport): string {
     ...(walls.length > 0 ? [wallList(walls)] : []),
     costTable(report),
     ...(report.budget ? [verdict(report.budget)] : []),
+    ...(report.html === null ? [] : [`Drew ${printable(report.html)}`]),
   ].join('\n\n');
 }
 
@@ -87,13 +89,14 @@ function groupTable({ groups, costs, budget }: InspectReport): string {
 }
 
 function wallList(walls: InspectReport['walls']): string {
+  const told = new Set<string>();
   const lines = walls.slice(0, longest).flatMap(({ reason, unlock, groups }) => {
     const names = groups.slice(0, 5).map(({ name, size }) => `${printable(name)} (${size})`);
     const more = groups.length - names.length;
-    return [
-      `- ${printable(reason)}: ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
-      ...(unlock === null ? [] : [`  ${printable(unlock)}`]),
-    ];
+    const behind = names.length > 0 ? `: ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}` : '';
+    const isNew = unlock !== null && !told.has(unlock);
+    if (isNew) told.add(unlock);
+    return [`- ${printable(reason)}${behind}`, ...(isNew ? [`  ${printable(unlock)}`] : [])];
   });
   const rest = walls.length > longest ? [`… and ${walls.length - longest} more; --json has all.`] : [];
   return ['Walls: channels that have to stay, and why', ...lines, ...rest].join('\n');
@@ -103,7 +106,11 @@ function costTable({ costs, dynamic, groups }: InspectReport): string {
   const row = (name: string, { full, lowest, unknown }: Cost, format: (n: number) => string) => [
     name,
     `${unknown.length > 0 ? 'at least ' : ''}${format(full)}`,
-    unknown.length > 0 ? 'unknown' : groups.length > 0 ? `${percent(lowest)} to 100 %` : 'all of it',
+    unknown.length > 0 && dynamic.length > 0
+      ? 'unknown'
+      : groups.length > 0
+        ? `${percent(lowest)} to 100 %${unknown.length > 0 ? ' of these' : ''}`
+        : 'all of it',
   ];
   const rows = [
     ['', 'now', 'can be kept'],
@@ -117,7 +124,7 @@ function costTable({ costs, dynamic, groups }: InspectReport): string {
   const sentence = `MACs of ${unknown.length} nodes are not known: ${reasons.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`;
   const hint = dynamic.length
     ? ` Give the lengths of dynamic axes: ${dynamic.map(shape => `--shape ${printable(shape)}`).join(' ')}`
-    : '';
+    : ' They are not counted: a budget of MACs is one of the others.';
   return [table(rows), ...(unknown.length > 0 ? [sentence + hint] : [])].join('\n');
 }
 

@@ -1,9 +1,9 @@
-import { bytes, count, duration, milliseconds, percent, plusMinus, table } from '../util/format.ts';
+import { bytes, count, duration, milliseconds, percent, table, within } from '../util/format.ts';
 
 interface Accuracy {
   readonly accuracy: number;
   readonly images: number;
-  readonly standardError: number;
+  readonly interval: readonly [number, number];
 }
 
 interface Change {
@@ -75,7 +75,7 @@ export interface PruneReport {
 export function renderResult(result: PruneReport, style: 'text' | 'markdown'): string {
   const { accuracy, certificate, changed, gap } = result;
   const heading = (text: string) => (style === 'markdown' ? `## ${text}` : `${text}`);
-  const share = (a: Accuracy | null) => (a ? plusMinus(a.accuracy, a.standardError, { digits: 2, unit: '%' }) : '-');
+  const share = (a: Accuracy | null) => (a ? within(a.accuracy, a.interval) : '-');
   const change = (name: string, { before, after, ratio }: Change, format: (n: number) => string) => [
     name,
     format(before),
@@ -93,7 +93,7 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   );
   const imitated = accuracy.measure !== 'labels';
   const rows = [
-    ['network', imitated ? 'answers like the original' : 'top-1'],
+    ['network', `${imitated ? 'answers like the original' : 'top-1'} (95 % interval)`],
     ...(imitated ? [] : [[changed.against === 'start' ? 'start' : 'start (untrained)', share(accuracy.dense)]]),
     ['soft (full width, masked)', share(accuracy.soft)],
     ['hard (cut)', share(accuracy.hard)],

@@ -2,6 +2,9 @@ import { buildGraph, type GraphNode, rolesOf } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
 import { changeNode, elementCount, type OnnxModel, type OnnxTensor, valueInfo, withName } from '../onnx/index.ts';
 
+/** What a constant may be to several users at once, who are tied by it. */
+const tying: readonly (string | undefined)[] = ['weight', 'codes', undefined];
+
 /**
  * Give every user its own copy of constants that exporters share because they happen to be equal: biases, scales,
  * shifts, statistics and shape vectors. A linear operator's weight that is used twice stays shared: it ties its uses.
@@ -21,7 +24,9 @@ export function unshare(shared: OnnxModel, operators: OperatorTable): OnnxModel 
   for (const tensor of graph.tensors.values()) {
     const uses = graph.consumers.get(tensor.name) ?? [];
     if (uses.length < 2 || elementCount(tensor) > 65_536) continue;
-    const own = uses.filter(({ node, input }) => !['weight', undefined].includes(rolesOf(node)[input]?.kind));
+    // One scale for all of a value has no channels.
+    const together = elementCount(tensor) === 1 ? [...tying, 'quantisation'] : tying;
+    const own = uses.filter(({ node, input }) => !together.includes(rolesOf(node)[input]?.kind));
     // One of them can keep the constant, unless someone else does.
     for (const { node, input } of own.length < uses.length ? own : own.slice(1)) {
       const name = fresh(tensor.name);
@@ -51,6 +56,7 @@ export function unshare(shared: OnnxModel, operators: OperatorTable): OnnxModel 
  * is passed on is no linear operator's weight, the node becomes a constant of its own.
  */
 function withoutAliases(model: OnnxModel, operators: OperatorTable): OnnxModel {
+  if (!model.graph.nodes.some(({ opType }) => opType === 'Identity')) return model;
   const graph = buildGraph(model, operators);
   const aliases = new Map<GraphNode['proto'], OnnxTensor>();
   for (const node of graph.nodes) {
@@ -58,7 +64,7 @@ function withoutAliases(model: OnnxModel, operators: OperatorTable): OnnxModel {
     const [output] = node.outputs;
     if (!tensor || (graph.consumers.get(tensor.name)?.length ?? 0) < 2 || graph.outputs.includes(output)) continue;
     const kinds = (graph.consumers.get(output) ?? []).map(({ node: user, input }) => rolesOf(user)[input]?.kind);
-    if (kinds.some(kind => kind === undefined || kind === 'weight')) continue;
+    if (kinds.some(kind => tying.includes(kind))) continue;
     aliases.set(node.proto, withName(tensor, output));
   }
   if (aliases.size === 0) return model;

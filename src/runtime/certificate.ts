@@ -2,7 +2,7 @@ import { buildGraph, type Graph } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
 import { DataType, elementCount, type OnnxModel } from '../onnx/index.ts';
 import { cutModel } from '../prune/cut.ts';
-import { coupleGraph } from '../prune/groups.ts';
+import { type CouplingOptions, coupleGraph } from '../prune/groups.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { zeroConsumers } from '../prune/zeroed.ts';
 import { unshare } from '../rewrite/unshare.ts';
@@ -18,6 +18,8 @@ export interface CertificateRequest extends ComparisonInputs {
   /** The cut file, as read back from where it was written. */
   readonly small: OnnxModel;
   readonly kept: KeptChannels;
+  /** How the plan's groups were found. */
+  readonly coupling?: CouplingOptions;
   readonly operators: OperatorTable;
 }
 
@@ -75,6 +77,14 @@ export const certificateLimits = {
 } as const;
 
 /**
+ * Some networks magnify a rounding beyond these limits, whoever computes them. Errors up to four times what the full
+ * file's own answer changes by in another order of computation are such, as long as they are no more than ten times the
+ * limit: a wrong channel is off by far more.
+ */
+const roundingFactor = 4;
+const roundingCap = 10;
+
+/**
  * Prove that a cut file is right (docs/architecture.md): first bit for bit that it is the cut that the plan
  * describes, then, in ONNX Runtime on one thread, that it computes what the full file computes when the consumers'
  * columns of removed channels are zero. It is judged with the graph as written; that the runtime's optimiser does not
@@ -85,7 +95,7 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
   const { kept, small, operators } = request;
   const full = unshare(request.full, operators);
   // Without the lengths that are fed: axes that are dynamic in the file are so in a cut of it.
-  const coupling = coupleGraph(buildGraph(full, operators));
+  const coupling = coupleGraph(buildGraph(full, operators), request.coupling);
   const limit = certificateLimits[precisionOf(coupling.graph)];
   const difference = firstDifference(cutModel(coupling, kept), small);
   if (difference) {
@@ -103,7 +113,8 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
   }
   const { values, replaced } = comparedValues(coupling, kept);
   const notes = replaced.map(
-    name => `The output '${name}' may change with any rounding: what it is chosen from is compared.`,
+    name =>
+      `The output '${name}' may change with any rounding, or is drawn at random: what it is made from is compared.`,
   );
   const pair = { full: zeroConsumers(coupling, kept), small, values };
   return summary(await compareModels(pair, limit, request), limit, notes);
@@ -116,11 +127,16 @@ function summary(
 ): Certificate {
   const measured = agreements.filter(({ runs }) => runs.length > 0);
   const remarks = [...before, ...notes];
-  const outputs = measured.map(({ value: { name }, type, runs }): ComparedOutput => {
+  const outputs = measured.map(({ value: { name }, type, runs, rounding }): ComparedOutput => {
     const most = (of: (run: Agreement) => number) => runs.reduce((largest, run) => Math.max(largest, of(run)), 0);
     const total = (of: (run: Agreement) => number) => runs.reduce((sum, run) => sum + of(run), 0);
-    const own = isRounded(type) ? Math.max(limit, certificateLimits[type]) : 0;
+    const stated = isRounded(type) ? Math.max(limit, certificateLimits[type]) : 0;
+    const own = Math.max(stated, Math.min(roundingFactor * rounding, roundingCap * stated));
     const maxRelError = most(run => run.maxRelError);
+    if (maxRelError > stated && maxRelError <= own)
+      remarks.push(
+        `'${name}' is off by ${maxRelError.toExponential(1)} of its scale, which is rounding: the full file's own answer changes by ${rounding.toExponential(1)} when it is computed in another order.`,
+      );
     const elements = total(run => run.elements);
     const empty = elements > 0 && total(run => run.notFinite) === elements;
     if (total(run => run.notFinite) > 0)

@@ -1,5 +1,5 @@
 import { UserError } from '../util/errors.ts';
-import { binomialError, mcnemar } from '../util/stats.ts';
+import { mcnemar, wilsonInterval } from '../util/stats.ts';
 import { classifierOf, type LabelledBatch } from './classifier.ts';
 import { type Optimize, openSession } from './session.ts';
 
@@ -32,8 +32,8 @@ export interface Evaluation {
   readonly top1: number;
   /** Share of images whose class is among the five highest scores; 1 for five classes or fewer. */
   readonly top5: number;
-  /** Of `top1`: √(p (1 − p) / images). */
-  readonly standardError: number;
+  /** Of `top1`, at 95 % (Wilson). */
+  readonly interval: readonly [number, number];
   /** [images] the class with the highest score, the first of equals; -1 where every score is NaN. */
   readonly predictions: Int32Array;
   /** [images] as given. */
@@ -84,7 +84,7 @@ export async function evaluateFile(
       correct,
       top1: correct / labels.length,
       top5: inTopFive / labels.length,
-      standardError: binomialError(correct, labels.length),
+      interval: wilsonInterval(correct, labels.length),
       predictions: Int32Array.from(predictions),
       labels: Int32Array.from(labels),
       perClass: byClass(predictions, labels),

@@ -16,10 +16,13 @@ export interface InputOptions extends ShapeOptions {
   readonly values?: 'normal' | 'small-integers';
 }
 
+/** A gibibyte of float32. */
+const mostNumbers = 2 ** 28;
+
 /**
  * Random finite inputs: floats as `values` says, integers 0 to 3 (valid indices almost everywhere), booleans 0 and 1.
  * The same seed gives the same inputs, whatever else the file declares.
- * @throws UserError E_SHAPE when an axis is unknown or a given shape does not fit, E_INPUT for inputs that are no numbers
+ * @throws UserError E_SHAPE when an axis is unknown, a given shape does not fit or one is far too large, E_INPUT for inputs that are no numbers
  */
 export function finiteInputs(
   inputs: readonly RuntimeValue[],
@@ -30,6 +33,10 @@ export function finiteInputs(
     inputs.map(input => {
       const shape = shapes[input.name];
       const size = shape.reduce((product, length) => product * length, 1);
+      if (size > mostNumbers)
+        throw new UserError('E_SHAPE', `The input ${describe(input)} takes ${size} numbers at [${shape.join(', ')}].`, {
+          fix: `Not more than ${mostNumbers} are made at once: give smaller lengths where the file leaves them open.`,
+        });
       const random = stream(options.seed ?? 0, 'inputs', input.name);
       return [input.name, { type: input.type, shape, data: fill(input, size, random, options) } as RuntimeTensor];
     }),
@@ -45,8 +52,9 @@ export function inputShapes(
   inputs: readonly RuntimeValue[],
   options: ShapeOptions = {},
 ): Record<string, readonly number[]> {
-  const { batch, shapes = {} } = options;
-  const stranger = Object.keys(shapes).find(name => !inputs.some(input => input.name === name));
+  const { batch } = options;
+  const shapes = new Map(Object.entries(options.shapes ?? {}));
+  const stranger = [...shapes.keys()].find(name => !inputs.some(input => input.name === name));
   if (stranger !== undefined)
     throw new UserError('E_SHAPE', `The file has no input '${stranger}'.`, {
       fix: `Its inputs are ${inputs.map(describe).join(', ')}.`,
@@ -57,13 +65,14 @@ export function inputShapes(
   const batchSymbols = new Set(batch === undefined ? [] : first);
   const known = new Map(batch === undefined ? [] : first.map(symbol => [symbol as string, batch]));
   for (const input of inputs) {
-    const given = shapes[input.name];
+    const given = shapes.get(input.name);
     if (given) learn(input, given, known, batchSymbols);
   }
   return Object.fromEntries(
     inputs.map(input => {
-      const declared = input.shape.length === 0 && shapes[input.name] ? shapes[input.name] : input.shape;
-      return [input.name, declared.map((length, axis) => resolve(input, length, axis, options, known))];
+      const given = shapes.get(input.name);
+      const declared = input.shape.length === 0 && given ? given : input.shape;
+      return [input.name, declared.map((length, axis) => resolve(input, length, axis, batch ?? null, given, known))];
     }),
   );
 }
@@ -100,11 +109,12 @@ function resolve(
   input: RuntimeValue,
   length: number | string,
   axis: number,
-  { batch, shapes }: ShapeOptions,
+  batch: number | null,
+  shape: readonly number[] | undefined,
   known: ReadonlyMap<string, number>,
 ): number {
   if (typeof length === 'number') return length;
-  const given = shapes?.[input.name]?.[axis];
+  const given = shape?.[axis];
   const found = axis === 0 ? (batch ?? known.get(length) ?? given ?? 1) : (known.get(length) ?? given);
   if (found !== undefined) return found;
   const example = input.shape.map((l, i) => (typeof l === 'number' ? l : i === 0 ? 1 : symbolOf(l, i))).join(',');

@@ -2,7 +2,7 @@ import { UserError } from '../util/errors.ts';
 import { median, quantile } from '../util/stats.ts';
 import { allowedThreads } from '../util/threads.ts';
 import { finiteInputs } from './inputs.ts';
-import { type Optimize, openSession, type RuntimeTensor, type Session } from './session.ts';
+import { type BoundRun, type Optimize, openSession, type Session } from './session.ts';
 
 export interface LatencyOptions {
   /** 1 and 32 by default. */
@@ -79,8 +79,7 @@ export async function measureLatency(paths: readonly string[], options: LatencyO
 }
 
 interface Candidate {
-  readonly session: Session;
-  readonly feeds: Record<string, RuntimeTensor>;
+  readonly run: BoundRun;
   readonly timesMs: number[];
 }
 
@@ -88,6 +87,7 @@ async function sideBySide(sessions: readonly Session[], batch: number, options: 
   const prepared = await Promise.all(sessions.map(session => prepare(session, batch, options)));
   const running = prepared.filter(candidate => typeof candidate !== 'string');
   await takeTurns(running, options);
+  for (const { run } of running) await run.dispose();
   const [first] = prepared;
   return sessions.map((session, i) => {
     const setting = { path: session.name, batch, threads: session.threads };
@@ -111,17 +111,18 @@ async function prepare(session: Session, batch: number, options: LatencyOptions)
   if (fixed !== undefined && fixed !== batch) return `the file's batch is fixed at ${fixed}`;
   const own = Object.entries(options.shapes ?? {}).filter(([name]) => session.inputs.some(i => i.name === name));
   const feeds = finiteInputs(session.inputs, { batch, shapes: Object.fromEntries(own), seed: options.seed });
-  for (let i = 0; i < warmUps; i++) {
-    options.signal?.throwIfAborted();
-    try {
-      await session.run(feeds);
-    } catch (error) {
-      // A file that cannot run at all is an error; one that only holds another batch somewhere inside is not.
-      if (batch === 1 || !(error instanceof UserError)) throw error;
-      return error.what;
+  try {
+    const run = await session.bind(feeds);
+    for (let i = 0; i < warmUps; i++) {
+      options.signal?.throwIfAborted();
+      await run.time();
     }
+    return { run, timesMs: [] };
+  } catch (error) {
+    // A file that cannot run at all is an error; one that only holds another batch somewhere inside is not.
+    if (batch === 1 || !(error instanceof UserError)) throw error;
+    return error.what;
   }
-  return { session, feeds, timesMs: [] };
 }
 
 /** The length of the first axis when no input leaves it open. */
@@ -137,10 +138,8 @@ async function takeTurns(candidates: readonly Candidate[], options: LatencyOptio
   for (let round = 0; runs === undefined ? round < fewestRuns || performance.now() < end : round < runs; round++) {
     for (let turn = 0; turn < candidates.length; turn++) {
       options.signal?.throwIfAborted();
-      const { session, feeds, timesMs } = candidates[(round + turn) % candidates.length];
-      const start = performance.now();
-      await session.run(feeds);
-      timesMs.push(performance.now() - start);
+      const { run, timesMs } = candidates[(round + turn) % candidates.length];
+      timesMs.push(await run.time());
     }
   }
 }

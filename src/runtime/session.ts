@@ -1,10 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { InferenceSession } from 'onnxruntime-node';
+import { join, resolve } from 'node:path';
+import { checkExternal } from '../onnx/external-check.ts';
 import type { OnnxModel } from '../onnx/model.ts';
+import { readModel } from '../onnx/read.ts';
 import { writeModel } from '../onnx/write.ts';
 import { messageOf, UserError } from '../util/errors.ts';
+import { type Answers, ChildEnded, type Order, type RuntimeChild, startChild } from './child.ts';
 
 /** What ONNX Runtime can feed and fetch; bfloat16 and 8-bit floats are not among them. */
 export interface RuntimeData {
@@ -53,9 +55,21 @@ export interface SessionOptions {
   readonly threads?: number;
   /** `all` by default. */
   readonly optimize?: Optimize;
+  /**
+   * How long loading and a run may take before the file counts as one that hangs the runtime; by default two minutes,
+   * for a run 15 s more for every entry of the first axis. The environment variable S2H_RUNTIME_SECONDS goes first.
+   */
+  readonly seconds?: number;
 }
 
-/** One file, loaded in ONNX Runtime on the CPU. */
+/** Runs on inputs that stay where the file is loaded. */
+export interface BoundRun {
+  /** Run once. @returns milliseconds, without the way there and back. @throws UserError E_RUNTIME */
+  time(): Promise<number>;
+  dispose(): Promise<void>;
+}
+
+/** One file, loaded in ONNX Runtime on the CPU, in a process of its own (child.ts). */
 export interface Session {
   /** The file, or what was given as its name. */
   readonly name: string;
@@ -72,22 +86,23 @@ export interface Session {
     feeds: Readonly<Record<string, RuntimeTensor>>,
     outputs?: readonly string[],
   ): Promise<Record<string, RuntimeTensor>>;
+  /**
+   * Keep inputs where the file runs, to time runs on them.
+   * @throws UserError E_RUNTIME when the feeds do not fit
+   */
+  bind(feeds: Readonly<Record<string, RuntimeTensor>>): Promise<BoundRun>;
   /** Free the session's memory; it cannot run afterwards. */
   dispose(): Promise<void>;
 }
 
-type Runtime = typeof import('onnxruntime-node');
-
-/** Only `fatal`: errors are thrown with their reason, and warnings are not for the user. */
-const silent = 4;
-/** The version that the project is tested with. */
-const pinned = '1.30.0';
-
 /**
  * Load a file in ONNX Runtime. From its path, since a buffer would double the memory.
- * @throws UserError E_NO_RUNTIME when onnxruntime-node is not installed, E_RUNTIME when the file does not load
+ * @throws UserError E_NO_RUNTIME when onnxruntime-node is not installed; E_RUNTIME when the file does not load, or ends
+ *   or hangs the process that it is loaded in; before that those of `readModel` and `checkExternal`
  */
 export async function openSession(path: string, options: SessionOptions = {}): Promise<Session> {
+  // The runtime opens whatever the file names.
+  checkExternal(readModel(path));
   return open(path, path, options);
 }
 
@@ -110,103 +125,82 @@ export async function openModel(model: OnnxModel, options: SessionOptions = {}, 
 
 /** The installed version of ONNX Runtime. @throws UserError E_NO_RUNTIME */
 export async function runtimeVersion(): Promise<string> {
-  const { env } = await loadRuntime();
-  return env.versions.node ?? env.versions.common;
+  return asked(currentChild(), { op: 'version' }, limitOf({}, 0), 'ONNX Runtime', '', 'could not start');
+}
+
+let child: RuntimeChild | undefined;
+
+/** All sessions share one child; after a file has ended it, the next session gets a new one. */
+function currentChild(): RuntimeChild {
+  if (!child || child.ended) child = startChild();
+  return child;
 }
 
 async function open(path: string, name: string, options: SessionOptions): Promise<Session> {
   const { threads = 1, optimize = 'all' } = options;
   if (!Number.isInteger(threads) || threads < 1) throw new RangeError(`${threads} threads`);
-  const { InferenceSession, Tensor } = await loadRuntime();
-  const session = await InferenceSession.create(path, {
-    executionProviders: ['cpu'],
-    // With explicit counts the runtime does not pin its threads, which fails where only some CPUs are allowed.
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    graphOptimizationLevel: optimize === 'all' ? 'all' : 'disabled',
-    logSeverityLevel: silent,
-    // Threads that spin between operators steal the CPU from everything else in the process.
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
-  }).catch(error => {
-    throw runtimeError(name, 'ONNX Runtime could not load', path, error);
-  });
-  const allOutputs = session.outputNames;
-
+  const child = currentChild();
+  const ask = <O extends Order>(order: O, seconds: number, what: string) =>
+    asked(child, order, seconds, name, path, what);
+  const loading = { op: 'open', path: resolve(path), threads, optimize } as const;
+  const { session, inputs, outputs } = await ask(loading, limitOf(options, 0), 'could not load');
   return {
     name,
     threads,
     optimize,
-    inputs: session.inputMetadata.map(describe),
-    outputs: session.outputMetadata.map(describe),
-    async run(feeds, outputs = allOutputs) {
-      try {
-        const given = Object.entries(feeds).map(([key, { type, data, shape }]) => [
-          key,
-          new Tensor(type, data as Float32Array, shape),
-        ]);
-        const results = await session.run(Object.fromEntries(given), outputs, { logSeverityLevel: silent });
-        return Object.fromEntries(outputs.map(output => [output, fetched(results[output])]));
-      } catch (error) {
-        throw runtimeError(name, 'ONNX Runtime could not run', path, error);
-      }
+    inputs,
+    outputs,
+    async run(feeds, wanted) {
+      const order = { op: 'run', session, feeds: Object.entries(feeds), outputs: wanted } as const;
+      const results = await ask(order, limitOf(options, entriesOf(feeds)), 'could not run');
+      return record(results);
     },
-    dispose: () => session.release(),
+    async bind(feeds) {
+      const seconds = limitOf(options, entriesOf(feeds));
+      const bound = await ask({ op: 'bind', session, feeds: Object.entries(feeds) }, seconds, 'could not run');
+      return {
+        time: () => ask({ op: 'time', bound }, seconds, 'could not run'),
+        dispose: () => ask({ op: 'unbind', bound }, seconds, 'could not free'),
+      };
+    },
+    async dispose() {
+      if (!child.ended) await ask({ op: 'close', session }, limitOf(options, 0), 'could not free').catch(() => {});
+    },
   };
 }
 
-const describe = (value: InferenceSession.ValueMetadata): RuntimeValue =>
-  value.isTensor
-    ? { name: value.name, type: value.type, shape: value.shape }
-    : { name: value.name, type: null, shape: [] };
+/** Values by name, whatever the names are. */
+const record = (results: readonly (readonly [string, RuntimeTensor])[]): Record<string, RuntimeTensor> =>
+  Object.fromEntries(results);
 
-function fetched(tensor: InferenceSession.ReturnType[string]): RuntimeTensor {
-  // Newer Node versions have a Float16Array; its bits are wanted.
-  const data =
-    tensor.type === 'float16' && !(tensor.data instanceof Uint16Array)
-      ? bitsOf(tensor.data as unknown as ArrayBufferView)
-      : tensor.data;
-  return { type: tensor.type, shape: tensor.dims, data } as RuntimeTensor;
+/** Entries of the first axis that go in at once. */
+const entriesOf = (feeds: Readonly<Record<string, RuntimeTensor>>): number =>
+  Math.max(0, ...Object.values(feeds).map(({ shape }) => shape[0] ?? 1));
+
+/** Seconds after which an order counts as stuck. */
+function limitOf({ seconds }: SessionOptions, entries: number): number {
+  const set = Number(process.env.S2H_RUNTIME_SECONDS);
+  return set > 0 ? set : (seconds ?? 120 + 15 * entries);
 }
 
-const bitsOf = (view: ArrayBufferView): Uint16Array =>
-  new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
-
-let runtime: Promise<Runtime> | undefined;
-
-function loadRuntime(): Promise<Runtime> {
-  // It would keep a device id and a database in the user's cache, and report.
-  process.env.ORT_DISABLE_TELEMETRY ??= '1';
-  runtime ??= import('onnxruntime-node').then(
-    // Types come from the package, its members from the CommonJS default export where Node does not name them.
-    module => {
-      const loaded = 'InferenceSession' in module ? module : (module as { default: Runtime }).default;
-      loaded.env.logLevel = 'fatal';
-      return loaded;
-    },
-    error => {
-      runtime = undefined;
-      throw missingRuntime(error);
-    },
-  );
-  return runtime;
+async function asked<O extends Order>(
+  child: RuntimeChild,
+  order: O,
+  seconds: number,
+  name: string,
+  path: string,
+  what: string,
+): Promise<Answers[O['op']]> {
+  try {
+    return await child.ask(order, seconds);
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    const reason = messageOf(error).trim().split('\n')[0];
+    const shown = path ? reason.replaceAll(resolve(path), name).replaceAll(path, name) : reason;
+    throw new UserError('E_RUNTIME', `ONNX Runtime ${what} ${name}: ${shown}`, {
+      where: name,
+      fix: error instanceof ChildEnded ? error.fix : undefined,
+      cause: error,
+    });
+  }
 }
-
-function missingRuntime(error: unknown): UserError {
-  const absent = (error as { code?: unknown })?.code === 'ERR_MODULE_NOT_FOUND';
-  // On Linux the package's install script would fetch CUDA libraries and fail without network.
-  const skip = process.platform === 'linux' ? 'ONNXRUNTIME_NODE_INSTALL=skip ' : '';
-  return new UserError(
-    'E_NO_RUNTIME',
-    absent
-      ? 'ONNX Runtime (the npm package onnxruntime-node) is not installed.'
-      : `ONNX Runtime does not load here (${process.platform} ${process.arch}): ${firstLine(error)}.`,
-    { fix: `Install it: ${skip}npm install onnxruntime-node@${pinned}`, cause: error },
-  );
-}
-
-function runtimeError(name: string, what: string, path: string, error: unknown): UserError {
-  const reason = firstLine(error).replaceAll(path, name);
-  return new UserError('E_RUNTIME', `${what} ${name}: ${reason}`, { where: name, cause: error });
-}
-
-const firstLine = (error: unknown): string => messageOf(error).trim().split('\n')[0];

@@ -1,6 +1,6 @@
 import type { ThreadLimit } from '../util/threads.ts';
 import { type ImageBatch, imageFeeder } from './images.ts';
-import { type Optimize, openSession, type RuntimeTensor, type Session } from './session.ts';
+import { type Optimize, openSession } from './session.ts';
 
 /** Above this a run is made of operators that are worth sharing out. */
 const longRunMs = 50;
@@ -21,15 +21,17 @@ export async function fasterThreads(
   const all = await openSession(path, { threads: allowed.threads, optimize });
   try {
     const [{ feeds }] = imageFeeder(all.inputs, all.name)(batch);
-    await all.run(feeds);
-    if ((await timeOf(all, feeds)) > longRunMs) return allowed;
+    const withAll = await all.bind(feeds);
+    await withAll.time();
+    if ((await withAll.time()) > longRunMs) return allowed;
     const one = await openSession(path, { threads: 1, optimize });
     try {
-      await one.run(feeds);
+      const withOne = await one.bind(feeds);
+      await withOne.time();
       const best = { all: Number.POSITIVE_INFINITY, one: Number.POSITIVE_INFINITY };
       for (let round = 0; round < rounds; round++) {
-        best.all = Math.min(best.all, await timeOf(all, feeds));
-        best.one = Math.min(best.one, await timeOf(one, feeds));
+        best.all = Math.min(best.all, await withAll.time());
+        best.one = Math.min(best.one, await withOne.time());
       }
       if (best.all <= best.one) return allowed;
       return { threads: 1, why: `faster than ${allowed.threads} on the first images` };
@@ -39,10 +41,4 @@ export async function fasterThreads(
   } finally {
     await all.dispose();
   }
-}
-
-async function timeOf(session: Session, feeds: Readonly<Record<string, RuntimeTensor>>): Promise<number> {
-  const start = performance.now();
-  await session.run(feeds);
-  return performance.now() - start;
 }

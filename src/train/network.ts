@@ -3,7 +3,7 @@ import { buildGraph } from '../graph/graph.ts';
 import { floats, type OnnxModel, type OnnxTensor, withFloats } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { buffersOf, parametersOf } from '../prune/cost.ts';
-import { type Coupling, coupleGraph } from '../prune/groups.ts';
+import { type Coupling, type CouplingOptions, coupleGraph } from '../prune/groups.ts';
 import { type MaskPoint, maskPoints } from '../prune/mask-points.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { freeBatch } from '../rewrite/batch.ts';
@@ -57,9 +57,10 @@ export interface Network {
 
 /**
  * Bring a model under the engine.
+ * @param options what of grouped convolutions and of attention may go
  * @throws UserError E_NOTHING_TO_TRAIN, E_INPUTS, E_FIXED_BATCH, E_NO_FORWARD
  */
-export function createNetwork(torch: Torch, original: OnnxModel): Network {
+export function createNetwork(torch: Torch, original: OnnxModel, options: CouplingOptions = {}): Network {
   const model = unshare(original, operators);
   const graph = buildGraph(freeBatch(model, operators), operators);
   if (graph.inputs.length !== 1) {
@@ -71,7 +72,7 @@ export function createNetwork(torch: Torch, original: OnnxModel): Network {
       },
     );
   }
-  const coupling = coupleGraph(graph);
+  const coupling = coupleGraph(graph, options);
   const points = maskPoints(coupling);
   const { outputs } = logitsOf(graph);
   const names = [...parametersOf(graph).keys()];

@@ -1,6 +1,7 @@
+import { factorsOf } from '../graph/dims.ts';
 import type { Engine, Tensor } from '../graph/engine.ts';
 import type { Graph, GraphNode } from '../graph/graph.ts';
-import { type Const, type Forward, type Mode, UnknownShape } from '../graph/operator.ts';
+import { type Const, type Dim, type Forward, type Mode, UnknownShape } from '../graph/operator.ts';
 import { floats, ints, isInteger, type OnnxTensor } from '../onnx/index.ts';
 import { rolesOf } from '../prune/groups.ts';
 import type { MaskPoint } from '../prune/mask-points.ts';
@@ -26,7 +27,13 @@ interface Step {
   readonly inputs: Int32Array;
   readonly outputs: Int32Array;
   readonly folds: readonly { readonly input: number; readonly shape: readonly number[]; readonly point: number }[];
-  readonly products: readonly { readonly output: number; readonly shape: readonly number[]; readonly point: number }[];
+  readonly products: readonly {
+    readonly output: number;
+    readonly shape: readonly number[];
+    readonly point: number;
+    /** What makes the vector as long as an axis that is a product with a symbol. */
+    readonly spread: ((mask: Tensor, length: number) => Tensor) | null;
+  }[];
   /** Slots of computed values that no later step reads. */
   readonly last: readonly number[];
 }
@@ -93,7 +100,11 @@ export function compile(
       ),
       products: masked.flatMap(([point, { fold, value, axis }]) => {
         const output = node.outputs.indexOf(value);
-        return fold ? [] : [{ output, shape: along(node.outputShape(output).length, axis), point }];
+        const lengths = node.outputShape(output);
+        const dim = lengths[axis];
+        return fold
+          ? []
+          : [{ output, shape: along(lengths.length, axis), point, spread: spreadOver(dim, engine, node.name) }];
       }),
       last: (lastUse.get(position) ?? []).map(slot),
     };
@@ -126,8 +137,9 @@ export function compile(
         }
         const results = [step.forward(operands, mode)].flat() as Tensor[];
         if (masks) {
-          for (const { output, shape, point } of step.products) {
-            results[output] = multiply(results[output], reshape(masks[point], shape));
+          for (const { output, shape, point, spread } of step.products) {
+            const mask = spread ? spread(masks[point], results[output].shape[shape.indexOf(-1)]) : masks[point];
+            results[output] = multiply(results[output], reshape(mask, shape));
           }
         }
         for (let i = 0; i < results.length; i++) if (step.outputs[i] >= 0) values[step.outputs[i]] = results[i];
@@ -141,6 +153,28 @@ export function compile(
       return outputSlots.map(index => values[index]!);
     },
   };
+}
+
+/**
+ * Repeat a vector over the symbol of an axis that is a product (`batch·4`); null where the axis is as long as the vector.
+ * @throws UserError E_NO_FORWARD where the axis has several symbols apart from each other
+ */
+function spreadOver(dim: Dim, engine: Engine, name: string): ((mask: Tensor, length: number) => Tensor) | null {
+  if (typeof dim === 'number') return null;
+  const factors = factorsOf(dim);
+  const isSymbol = factors.map(factor => typeof factor === 'string');
+  const first = isSymbol.indexOf(true);
+  if (isSymbol.lastIndexOf(true) - first >= isSymbol.filter(Boolean).length) {
+    throw new UserError('E_NO_FORWARD', `The channels behind '${name}' cannot be masked: their axis is ${dim}.`, {
+      fix: 'Run one-shot cuts on this file instead, or export it with static shapes.',
+    });
+  }
+  const product = (part: readonly Dim[]) => part.reduce<number>((a, b) => a * Number(b), 1);
+  const before = product(factors.slice(0, first));
+  const after = product(factors.slice(isSymbol.lastIndexOf(true) + 1));
+  const [reshape, expand] = [engine.op('reshape'), engine.op('expand')];
+  return (mask, length) =>
+    reshape(expand(reshape(mask, [before, 1, after]), [before, length / (before * after), after]), [length]);
 }
 
 /** For the position of a node, the computed values that it is the last to read. */

@@ -1,4 +1,4 @@
-import { type Budget, fillBudget } from '../prune/budget.ts';
+import { type Budget, fillBudget, fits } from '../prune/budget.ts';
 import { type CountRule, type MaskGroup, type Masks, masksOf } from './mask.ts';
 
 /** `soft`: the expected counts in value and gradient (paper); `hard`: the kept counts in value, straight-through (demo). */
@@ -38,18 +38,17 @@ export function snap(
     u.map((logits, g) => logits.map((x, k) => x - (lambda * groups[g].counts[k]) / groups[g].size));
   const countsAt = (lambda: number) =>
     tilted(lambda).map((logits, g) => masksOf(groups[g], logits, rule, temperature).count);
-  const fits = (counts: readonly number[]) => budget.cost.at(counts) <= budget.fraction * budget.cost.full;
   let low = -400;
   let high = 400;
   for (let i = 0; i < 60; i++) {
     const middle = (low + high) / 2;
-    if (fits(countsAt(middle))) high = middle;
+    if (fits(budget, countsAt(middle))) high = middle;
     else low = middle;
   }
   const start = countsAt(high);
   const smallest = groups.map(group => group.counts[0]);
   const counts = fillBudget(
-    fits(start) ? start : smallest,
+    fits(budget, start) ? start : smallest,
     groups.map(group => group.counts),
     budget,
   );

@@ -52,21 +52,9 @@ export function duration(seconds: number): string {
 export const milliseconds = (value: number): string =>
   Number.isFinite(value) ? `${threeDigits(value)}${space}ms` : unknown;
 
-export interface PlusMinusFormat {
-  /** Digits after the point, of both numbers; 2 by default. */
-  readonly digits?: number;
-  /** `%` multiplies both numbers by 100. */
-  readonly unit?: string;
-}
-
-/** A value with its uncertainty: `plusMinus(0.9341, 0.0012, { unit: '%' })` is `93.41 ± 0.12 %`; without one, the value. */
-export function plusMinus(value: number, error: number | undefined, format: PlusMinusFormat = {}): string {
-  const { digits = 2, unit = '' } = format;
-  if (!Number.isFinite(value)) return unknown;
-  const factor = unit === '%' ? 100 : 1;
-  const spread = error === undefined || !Number.isFinite(error) ? '' : ` ± ${(error * factor).toFixed(digits)}`;
-  return `${(value * factor).toFixed(digits)}${spread}${unit ? space : ''}${unit}`;
-}
+/** A share and its interval: `within(0.9341, [0.9288, 0.939])` is `93.41 % (92.88 to 93.90)`. */
+export const within = (share: number, [low, high]: readonly [number, number]): string =>
+  `${percent(share, 2)} (${(low * 100).toFixed(2)} to ${(high * 100).toFixed(2)})`;
 
 export type Align = 'left' | 'right';
 

@@ -22,6 +22,11 @@ const program = `
     },
     render: () => 'saved',
   } });
+  commands.once = async () => ({ command: {
+    name: 'once', summary: 'once', arguments: [], options: z.object({}), examples: [],
+    run: () => new Promise(done => setTimeout(() => done({ exitCode: 1 }), 50)),
+    render: () => 'x'.repeat(1_000_000),
+  } });
   await main(process.argv.slice(1));
 `;
 
@@ -49,11 +54,22 @@ test('Ctrl-C lets the run end, prints its result, and the exit status says so', 
   expect(err).toContain('Stopping after this step and saving');
 });
 
-test('nobody reading the output any more ends a run quietly, after saving', async () => {
+test('nobody reading the output any more ends a run quietly, after saving, and the exit status says so', async () => {
   const { child, ended, running } = start('count', '--json');
   await running;
   child.stdout.destroy();
-  expect(await ended).toMatchObject({ code: 0, err: '' });
+  expect(await ended).toMatchObject({ code: 141, err: '' });
+});
+
+test('a command that prints when its work is done keeps its exit status, whoever reads', async () => {
+  for (const [args, code] of [
+    [['once'], 1],
+    [['--help'], 0],
+  ] as const) {
+    const { child, ended } = start(...args);
+    child.stdout.destroy();
+    expect(await ended).toMatchObject({ code, err: '' });
+  }
 });
 
 test('a mistake in usage has exit status 2 and no stack trace', async () => {

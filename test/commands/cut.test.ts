@@ -66,10 +66,10 @@ test('a residual network is cut to half, certified, and its plan verifies', asyn
   expect(files(at)).toEqual(['model.onnx', 'plan.json', 'small.onnx']);
 });
 
-test.each(['random', 'l1', 'l2', 'bn-scale', 'fpgm', 'lamp'] as const)('by %s, in both scopes', async criterion => {
+test.each(['random', 'l1', 'l2', 'bn-scale', 'fpgm', 'lamp'] as const)('by %s, in every scope', async criterion => {
   const net = buildNetwork('resnet8', { channels: 3, size: [8, 8], classes: 4, width: 6, seed: 2 });
   const { model, at } = written(net);
-  for (const scope of ['global', 'local'] as const) {
+  for (const scope of ['global', 'local', 'isomorphic'] as const) {
     const result = await cut({ model, out: at(`${scope}.onnx`), params: 0.4, criterion, scope });
     expect(result.certificate?.passed).toBe(true);
     expect(result.params.ratio).toBeLessThanOrEqual(0.4);
@@ -358,6 +358,65 @@ describe('weights among the inputs (B11)', () => {
   });
 });
 
+test('grouped convolutions lose channels of every group, or whole groups: the plan says which', async () => {
+  const grouped = netOf((g, x) => {
+    const a = g.op('Relu', [g.conv(x, 3, 16, { name: 'a' })]);
+    return head(g, g.op('Relu', [g.conv(a, 16, 16, { name: 'b', group: 4 })]), 16);
+  });
+  const { model, at } = written(grouped);
+  const groupOf = (path: string) =>
+    readModel(path)
+      .graph.nodes.find(({ name }) => name === 'b')!
+      .attribute.find(({ name }) => name === 'group')!.i;
+  for (const [choice, groups] of [
+    ['equal', 4n],
+    ['whole', 2n],
+  ] as const) {
+    const [out, plan] = [at(`${choice}.onnx`), at(`${choice}.json`)];
+    const result = await cut({ model, out, plan, flops: 0.6, grouped: choice, only: ['b'] });
+    expect(result.certificate?.passed).toBe(true);
+    expect(groupOf(out)).toBe(groups);
+    expect(json(plan)).toMatchObject({ grouped: choice, attention: 'heads' });
+    expect(await verify({ full: model, small: out, plan })).toMatchObject({ exitCode: 0 });
+    await cut({ model, out: at('again.onnx'), apply: plan });
+    expect(readModel(at('again.onnx')).graph.nodes).toEqual(readModel(out).graph.nodes);
+  }
+});
+
+test('a plan answers everything that is chosen: options beside it that would do nothing are refused by name', async () => {
+  const { model, at } = written(chain());
+  await cut({ model, out: at('small.onnx'), plan: at('plan.json'), flops: 0.5 });
+  const apply = { model, out: at('again.onnx'), apply: at('plan.json') };
+  for (const [option, flag] of [
+    [{ params: 0.5 }, 'the budget'],
+    [{ round: 8 }, '--round'],
+    [{ minKeep: 0.2 }, '--min-keep'],
+    [{ criterion: 'l2' }, '--criterion'],
+    [{ scope: 'isomorphic' }, '--scope'],
+    [{ grouped: 'whole' }, '--grouped'],
+    [{ attention: 'heads' }, '--attention'],
+  ] as const)
+    expect(await refusal(cut({ ...apply, ...option }))).toMatchObject({
+      code: 'E_OPTION',
+      fix: `Leave out ${flag}, or the plan.`,
+    });
+  expect(files(at)).toEqual(['model.onnx', 'plan.json', 'small.onnx']);
+});
+
+test('a plan applies to a copy that was exported with another batch', async () => {
+  const { model, at } = written(chain({ shape: [1, 3, 8, 8] }));
+  await cut({ model, out: at('small.onnx'), plan: at('plan.json'), flops: 0.5 });
+  for (const batch of [4, 'N']) {
+    writeModel(chain({ shape: [batch, 3, 8, 8] }), at('other.onnx'));
+    const result = await cut({ model: at('other.onnx'), out: at('applied.onnx'), apply: at('plan.json') });
+    expect(result.certificate?.passed).toBe(true);
+    expect(contentsOf(at('applied.onnx'))).toEqual(contentsOf(at('small.onnx')));
+  }
+});
+
+const contentsOf = (path: string) =>
+  readModel(path).graph.initializers.map(tensor => [tensor.name, tensor.dims, [...floats(tensor)]]);
+
 test('on the command line', async () => {
   const { model, at } = written(chain());
   const table = { cut: async () => ({ command }) };
@@ -370,6 +429,9 @@ test('on the command line', async () => {
   expect(out).toMatch(/^a\.weight +16 +\d+$/m);
   expect(out).toMatch(/Certificate passed: .* on 16 random inputs, same argmax on 100\.0.%\./);
   expect(out).toMatch(/^Wrote .*small\.onnx and the plan .*plan\.json$/m);
+  expect(out).toContain('multiples of 8: --round 8');
+  const rounded = await cli(['cut', model, '--flops', '0.5', '--round', '8', '-o', at('rounded.onnx')], table);
+  expect(rounded.out).not.toContain('--round 8');
   const again = await cli(
     ['cut', model, '--apply', at('plan.json'), '--no-verify', '--out', at('again.onnx'), '--json'],
     table,

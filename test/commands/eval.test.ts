@@ -6,6 +6,7 @@ import { callable } from '../../src/commands/command.ts';
 import { command } from '../../src/commands/eval.ts';
 import { preprocessingKey } from '../../src/data/preprocess.ts';
 import { GraphBuilder } from '../../src/onnx/index.ts';
+import { wilsonInterval } from '../../src/util/stats.ts';
 import { allowedThreads } from '../../src/util/threads.ts';
 import { temporaryFolder } from '../runtime/models.ts';
 import { constantAnswer, redOrBlue, write } from './small-files.ts';
@@ -35,7 +36,7 @@ test('counts, error, classes and how it was measured', async () => {
     split: 'test',
     output: 'scores',
   });
-  expect(result.standardError).toBeCloseTo(Math.sqrt(((8 / 33) * (25 / 33)) / 33), 12);
+  expect(result.interval).toEqual(wilsonInterval(8, 33));
   expect(result.perClass).toEqual([
     { name: 'class0', correct: 0, total: 9 },
     { name: 'class1', correct: 8, total: 8 },
@@ -47,7 +48,7 @@ test('counts, error, classes and how it was measured', async () => {
   expect(result).toMatchObject({ optimize: 'all', against: null });
   expect(result.notes.join()).toMatch(/no better than chance \(25\.0.%\)/);
   const text = command.render(result);
-  expect(text).toMatch(/accuracy +24\.24 ± 7\.46.% \(8 of 33\)/);
+  expect(text).toMatch(/accuracy +24\.24.% \(12\.83 to 41\.02\), 8 of 33/);
   expect(text).toMatch(/worst classes +class0 0\/9/);
   expect(text).toContain('graph optimisation: all');
   expect(JSON.parse(JSON.stringify(result))).toEqual(result);

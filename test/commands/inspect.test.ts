@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { callable } from '../../src/commands/command.ts';
@@ -59,7 +60,7 @@ test('every wall is listed with the node that caused it, and what would unlock i
     {
       reason: "Softmax 'soft' normalises over it",
       node: { name: 'soft', opType: 'Softmax' },
-      unlock: null,
+      unlock: expect.stringContaining('change the statistics of what stays'),
       groups: [{ name: 'a.weight', size: 8 }],
     },
     {
@@ -148,6 +149,39 @@ test('on the command line: a table for people, JSON for programs, and the exit s
   expect(json.code).toBe(1);
   expect(JSON.parse(json.out)).toMatchObject({ groups: [{ name: 'a.weight' }], budget: { reachable: false } });
   expect(JSON.parse(json.out).seconds.coupling).toBeGreaterThan(0);
+});
+
+test('the graph as a page: groups and walls of the file, and the widths of a budget', async () => {
+  const html = join(folder, 'groups.html');
+  const result = await inspect({ model: two, html, flops: 0.5 });
+  expect(result.html).toBe(html);
+  expect(command.render(result)).toMatch(/^Drew .*groups\.html$/m);
+  const page = readFileSync(html, 'utf8');
+  const data = JSON.parse(page.slice(page.indexOf('id="data">') + 10, page.indexOf('</script>')));
+  expect(data.nodes.map((node: { name: string; groups: number[] }) => [node.name, node.groups])).toEqual([
+    ['a', [0]],
+    ['relu0', [0]],
+    ['b', []],
+  ]);
+  expect(data.nodes[2]).toMatchObject({ op: 'Conv', sums: [0], walled: [0] });
+  expect(data.nodes[2].lines).toContain('sums over a.weight');
+  expect(data.nodes[2].lines).toContain("axis 1 stays: graph output 'b'");
+  expect(data.edges).toEqual([
+    [0, 1, 0],
+    [1, 2, 0],
+  ]);
+  expect(data.groups[0].lines).toContain('5 of 10 channels');
+  expect(data.groups[0].lines).toContain('b.weight axis 1 (in)');
+  expect(data.walls).toEqual([{ name: "graph output 'b'", lines: ['keeps b.weight (4)'] }]);
+  const wall = netOf((g, x) => g.conv(g.op('Softmax', [g.conv(x, 3, 8)], { axis: 1 }, 'soft'), 8, 4));
+  await inspect({ model: written('soft', wall), html });
+  const second = readFileSync(html, 'utf8');
+  const { nodes } = JSON.parse(second.slice(second.indexOf('id="data">') + 10, second.indexOf('</script>')));
+  expect(nodes.map((node: { op: string; causes: number[] }) => [node.op, node.causes])).toEqual([
+    ['Conv', []],
+    ['Softmax', [0]],
+    ['Conv', []],
+  ]);
 });
 
 test('names out of the file cannot steer the terminal', async () => {

@@ -93,6 +93,21 @@ describe('an image folder', () => {
     expect(said[0]).toContain('6 of 20 images (0.3 of each class) are held out');
   });
 
+  test('says which files and folders it does not use', async () => {
+    await pictures('train', 10);
+    await pictures('val', 3);
+    mkdirSync(join(root, 'train/empty'));
+    mkdirSync(join(root, 'val/cow'));
+    for (const name of ['train/ant/moving.gif', 'train/bee/notes.txt', 'val/cow/still.bmp', 'train/ant/.hidden.gif'])
+      writeFileSync(join(root, name), 'GIF89a');
+    const set = await open();
+    expect([set.classes, set.train.size + set.validation.size, set.test.size]).toEqual([['ant', 'bee'], 20, 6]);
+    expect(said).toEqual([
+      'Folders without a usable image are no classes: train/empty/, val/cow/.',
+      '3 files are not used, being no .jpg, .jpeg, .png, .webp: train/ant/moving.gif, train/bee/notes.txt, val/cow/still.bmp.',
+    ]);
+  });
+
   test('whose class is named train is one folder of classes', async () => {
     await pictures('.', 10, ['car', 'train']);
     expect((await open()).classes).toEqual(['car', 'train']);
@@ -136,7 +151,7 @@ describe('an image folder', () => {
     const set = await open({ size: [8, 10] });
     expect(set.train.size + set.validation.size).toBe(7);
     expect(set.skipped.map(text => text.split(':')[0])).toEqual(['train/ant/002.png', 'train/bee/cut.jpg']);
-    expect(said[0]).toContain('2 broken images are skipped: train/ant/002.png');
+    expect(said[1]).toContain('2 broken images are skipped: train/ant/002.png');
     expect([...(await reds(set.train)), ...(await reds(set.validation))].sort((a, b) => a - b)).toEqual([
       0, 1, 3, 100, 101, 102, 103,
     ]);

@@ -1,6 +1,6 @@
 import type { Tensor } from '../../src/graph/engine.ts';
 import { routes } from '../../src/methods/index.ts';
-import { budgetOf } from '../../src/prune/budget.ts';
+import { budgetFor } from '../../src/prune/budget.ts';
 import type { Torch } from '../../src/torch/index.ts';
 import { sgd } from '../../src/torch/optim.ts';
 import type { Method, MethodFactory, MethodSettings, StepReport } from '../../src/train/method.ts';
@@ -60,7 +60,7 @@ export function run(torch: Torch, factory: MethodFactory, options: RunOptions = 
   } = options;
   const model = buildNetwork('resnet8', { classes, channels: 3, size: [8, 8], seed: 2, width: 8 });
   const network = createNetwork(torch, model);
-  const budget = budgetOf(network.coupling, 'macs', fraction, options.search?.granularity);
+  const budget = budgetFor(network.coupling, { resource: 'macs', value: fraction }, options.search?.granularity);
   const search = createSearch(network.coupling, budget, {
     ...{ count: 'ceil', resource: 'hard', fusion: 'gnorm', kappa: 2, relax: 0.01, maskGapWeight: 1, perMember: true },
     ...{ temperature: 1, granularity: 1, order: 'l1', seed: 0 },

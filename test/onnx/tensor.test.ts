@@ -166,6 +166,19 @@ describe('gatherAxis', () => {
     );
   });
 
+  it('does so wherever the bytes lie in a file, with short and long rows', () => {
+    for (const inner of [1, 3, 63, 64, 100]) {
+      const values = Float32Array.from({ length: 6 * inner }, (_, i) => i);
+      const expected = [5, 1, 4].flatMap(row => [...values.subarray(row * inner, (row + 1) * inner)]);
+      for (const offset of [0, 1, 2, 3]) {
+        const file = Buffer.alloc(offset + values.byteLength);
+        file.set(new Uint8Array(values.buffer), offset);
+        const tensor = { ...tensorOf('t', values, [6, inner]), data: { storage: 'raw', bytes: file.subarray(offset) } };
+        expect([...floats(gatherAxis(tensor as OnnxTensor, 0, [5, 1, 4]))]).toEqual(expected);
+      }
+    }
+  });
+
   it('refuses axes and indices that are not there', () => {
     const tensor = tensorOf('t', new Float32Array(6), [2, 3]);
     for (const [axis, index] of [

@@ -24,9 +24,9 @@ const decode = (text: string | null) => text && tensorFromProto(fromBinary(Tenso
 
 type Packed = Record<string, { model: string; sets: { inputs: (string | null)[]; outputs: (string | null)[] }[] }>;
 
-/** The cases of `test/data/conformance`, one for every data set. */
-export function conformanceCases(): Case[] {
-  const file = readFileSync(new URL('../data/conformance/cases.json.gz', import.meta.url));
+/** The cases of a file of `test/data/conformance`, one for every data set. */
+export function conformanceCases(name: 'cases' | 'newer' = 'cases'): Case[] {
+  const file = readFileSync(new URL(`../data/conformance/${name}.json.gz`, import.meta.url));
   const packed = JSON.parse(gunzipSync(file).toString()) as Packed;
   return Object.entries(packed).flatMap(([name, { model, sets }]) =>
     sets.map(({ inputs, outputs }, i) => ({

@@ -1,18 +1,14 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { openEngine, type Tensor, type Torch } from '../../src/torch/index.ts';
+import { openEngine, type Torch } from '../../src/torch/index.ts';
 import { stream } from '../../src/util/random.ts';
 import { relativeError, sizeOf } from '../torch/fill.ts';
+import { type Differentiable, hasGradients } from './central-differences.ts';
 import { forward, type NodeUnderTest } from './node.ts';
 
 let torch: Torch;
 beforeAll(async () => {
   torch = await openEngine({ threads: 1 });
 });
-
-interface Differentiable extends NodeUnderTest {
-  readonly inputs: readonly (readonly number[])[];
-  readonly training?: boolean;
-}
 
 const conv = (x: number[], w: number[], attributes: NodeUnderTest['attributes'] = {}, bias = true): Differentiable => ({
   op: 'Conv',
@@ -135,47 +131,7 @@ const nodes: Readonly<Record<string, Differentiable>> = {
   ReduceMean: { op: 'ReduceMean', inputs: [[2, 3, 4]], attributes: { axes: [-1, 1], keepdims: 0 } },
 };
 
-describe.each(Object.entries(nodes))('%s', (name, node) => {
-  const random = stream(3, name);
-  // Maxima are unique, nothing is 0, and small steps do not change that.
-  const spaced = (length: number) => Float64Array.from(random.permutation(length), i => (i - length / 2 + 0.3) / 8);
-  const values = node.inputs.map((shape, i) => {
-    const data = spaced(sizeOf(shape));
-    return node.op === 'BatchNormalization' && i === 4 ? data.map(v => v * v + 0.5) : data;
-  });
-  // Running statistics are no variables.
-  const variables = node.op === 'BatchNormalization' ? 3 : values.length;
-
-  const run = (data: readonly Float64Array[], record: boolean): { inputs: Tensor[]; y: Tensor } => {
-    const inputs = data.map((v, i) => torch.tensor(v, node.inputs[i]));
-    if (record) for (const input of inputs.slice(0, variables)) torch.requiresGrad(input);
-    return { inputs, y: forward(torch, node, inputs, node.training)[0] };
-  };
-
-  test('has the gradient of its central differences, in float64', () => {
-    torch.scope(() => {
-      const { inputs, y } = run(values, true);
-      const seed = Float64Array.from({ length: sizeOf(y.shape) }, random.normal);
-      const weighted = (found: Tensor) =>
-        (torch.read(found) as Float64Array).reduce((sum, v, i) => sum + v * seed[i], 0);
-      const gradients = torch.grad(y, inputs.slice(0, variables), { outputsGrad: [torch.tensor(seed, y.shape)] });
-      gradients.forEach((gradient, which) => {
-        const direction = Float64Array.from({ length: values[which].length }, random.normal);
-        const step = 1e-5;
-        const [ahead, behind] = [step, -step].map(s =>
-          torch.noGrad(() => {
-            const moved = values.map((v, i) => (i === which ? v.map((x, at) => x + s * direction[at]) : v));
-            return weighted(run(moved, false).y);
-          }),
-        );
-        const expected = (ahead - behind) / (2 * step);
-        const found = (torch.read(gradient!) as Float64Array).reduce((sum, g, i) => sum + g * direction[i], 0);
-        const scale = (torch.read(gradient!) as Float64Array).reduce((sum, g) => sum + Math.abs(g), 1e-3);
-        expect(Math.abs(found - expected) / scale, `input ${which}`).toBeLessThan(1e-7);
-      });
-    });
-  });
-});
+hasGradients(nodes);
 
 // oneDNN corrupts memory in the weight gradient of a strided 1x1 convolution in channels_last at few input channels.
 describe('a strided 1x1 Conv in channels_last is right at every width', () => {

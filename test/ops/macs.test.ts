@@ -73,6 +73,41 @@ describe('Conv counts one MAC per output element, input channel of its group and
   });
 });
 
+describe('ConvTranspose counts one MAC per input element, output channel of its group and kernel cell', () => {
+  test.each([
+    ['strided', [['N', 6, 8, 9], [6, 4, 3, 3], [4]], { strides: [2, 2] }, 6 * 8 * 9 * 4 * 9],
+    [
+      'in groups',
+      [
+        ['N', 6, 8, 9],
+        [6, 4, 3, 2],
+      ],
+      { group: 3 },
+      6 * 8 * 9 * 4 * 6,
+    ],
+    [
+      'depthwise',
+      [
+        ['N', 6, 8, 9],
+        [6, 1, 2, 2],
+      ],
+      { group: 6, strides: [2, 2] },
+      6 * 8 * 9 * 4,
+    ],
+    [
+      '1-D',
+      [
+        ['N', 3, 10],
+        [3, 5, 4],
+      ],
+      { auto_pad: 'SAME_UPPER', strides: [2] },
+      3 * 10 * 5 * 4,
+    ],
+  ] as const)('%s', (_, inputs, attributes, expected) => {
+    expect(macs({ op: 'ConvTranspose', inputs, attributes })).toBe(expected);
+  });
+});
+
 describe('Gemm and MatMul count rows x inner x columns', () => {
   test('Gemm of one image', () =>
     expect(macs({ op: 'Gemm', inputs: [['N', 64], [10, 64], [10]], attributes: { transB: 1 } })).toBe(640));

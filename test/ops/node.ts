@@ -10,6 +10,8 @@ export interface NodeUnderTest {
   readonly inputs: readonly (readonly (number | string)[] | OnnxTensor | null)[];
   readonly attributes?: Readonly<Record<string, AttributeInput>>;
   readonly opset?: number;
+  /** Domain of the operator, at version 1. */
+  readonly domain?: string;
   readonly outputs?: number;
   /** Element type of the inputs; float by default. */
   readonly elemType?: number;
@@ -19,15 +21,23 @@ const isTensor = (input: unknown): input is OnnxTensor =>
   typeof input === 'object' && input !== null && 'dims' in input;
 
 /** The graph of one node; inputs are called x0, x1 ... by place, outputs y0, y1 ... */
-export function nodeGraph({ op, inputs, attributes, opset = 17, outputs = 1, elemType }: NodeUnderTest): Graph {
-  const g = new GraphBuilder({ opset });
+export function nodeGraph({
+  op,
+  inputs,
+  attributes,
+  opset = 17,
+  domain = '',
+  outputs = 1,
+  elemType,
+}: NodeUnderTest): Graph {
+  const g = new GraphBuilder({ opset, domains: domain ? { [domain]: 1 } : {} });
   const names = inputs.map((input, i) => {
     if (input === null) return '';
     if (isTensor(input)) return g.tensor({ ...input, name: `x${i}` });
     return g.input(`x${i}`, input, elemType ?? DataType.FLOAT);
   });
   const made = Array.from({ length: outputs }, (_, i) => `y${i}`);
-  g.node(op, names, attributes ?? {}, { name: op, outputs: made });
+  g.node(op, names, attributes ?? {}, { name: op, domain, outputs: made });
   const { types } = buildGraph(g.model(), operators);
   for (const name of made) g.output(name, null, types.get(name)?.elemType);
   return buildGraph(g.model(), operators);

@@ -1,28 +1,25 @@
 import { describe, expect, test } from 'vitest';
 import type { Shape } from '../../src/graph/operator.ts';
-import { matchBlocks } from '../../src/ops/families/regroup.ts';
+import { isAligned, laidOut } from '../../src/ops/families/regroup.ts';
 
-const blocks = (from: Shape, to: Shape) =>
-  matchBlocks(from, to)
-    ?.map(({ inputs, outputs }) => `${inputs}-${outputs}`)
-    .join(' ') ?? null;
+describe('symbols stand in the same places among the factors', () => {
+  test.each<[string, Shape, Shape, boolean]>([
+    ['nothing but numbers', [2, 3, 4], [6, 4], true],
+    ['a batch of its own', ['batch', 16, 64], ['batch', 1024], true],
+    ['heads merged into the batch', ['batch', 4, 16], ['batch·4', 16], true],
+    ['the batch split off again', [17, 'batch·4', 12], ['17·batch', 48], true],
+    ['numbers of other products', ['batch', 16], ['batch', 17], false],
+    ['another order', [4, 'batch'], ['batch', 4], false],
+    ['another symbol', ['batch', 4], ['N', 4], false],
+  ])('%s', (_, from, to, expected) => expect(isAligned(from, to)).toBe(expected));
+});
 
-describe('shapes are matched block by block', () => {
-  test.each<[string, Shape, Shape, string]>([
-    ['nothing changes', ['N', 8, 4], ['N', 8, 4], '0-0 1-1 2-2'],
-    ['flatten', ['N', 512, 7, 7], ['N', 25_088], '0-0 1,2,3-1'],
-    ['split into heads', ['N', 16, 64], ['N', 16, 4, 16], '0-0 1-1 2-2,3'],
-    ['merge heads', ['N', 16, 4, 16], ['N', 16, 64], '0-0 1-1 2,3-2'],
-    ['an axis of 1 in front', [8, 4], [1, 8, 4], '0-0,1 1-2'],
-    ['an axis of 1 less in front', [1, 8, 4], [8, 4], '0,1-0 2-1'],
-    ['axes of 1 at the end', [8, 4], [8, 4, 1, 1], '0-0 1-1 -2 -3'],
-    ['a batch of 1 stays apart', [1, 8, 4], [1, 32], '0-0 1,2-1'],
-    ['both sides of a block have several axes', [1, 8, 64], [1, 4, 16, 8], '0-0 1,2-1,2,3'],
-    ['a scalar', [], [1], '-0'],
-  ])('%s', (_, from, to, expected) => expect(blocks(from, to)).toBe(expected));
-
-  test('shapes of different element counts do not match', () => {
-    expect(blocks([2, 3], [7])).toBeNull();
-    expect(blocks(['N', 3], [1, 3])).toBeNull();
-  });
+describe('lengths are written in the order of the factors', () => {
+  test.each<[string, Shape, Shape, Shape]>([
+    ['numbers stay', [48], [4, 12], [48]],
+    ['a product that was computed the other way round', ['4·batch', 12], ['batch', 4, 12], ['batch·4', 12]],
+    ['a part of an axis', ['16·batch', 7, 7, 24], ['batch', 28, 28, 24], ['batch·16', 7, 7, 24]],
+    ['what was merged before', ['batch·17', 48], [17, 'batch·4', 12], ['17·batch', 48]],
+    ['what does not come out', ['batch', 4], [4, 'batch'], ['batch', 4]],
+  ])('%s', (_, lengths, from, expected) => expect(laidOut(lengths, from)).toEqual(expected));
 });

@@ -1,24 +1,9 @@
-import { beforeAll, describe, expect, test } from 'vitest';
-import { type AttributeInput, DataType, float, type OnnxTensor, tensorOf } from '../../src/onnx/index.ts';
-import { openModel } from '../../src/runtime/session.ts';
-import { openEngine, type Torch } from '../../src/torch/index.ts';
-import { stream } from '../../src/util/random.ts';
-import { sizeOf } from '../torch/fill.ts';
-import { distance } from './cases.ts';
-import { forward, type NodeUnderTest, nodeGraph } from './node.ts';
+import { type AttributeInput, DataType, float, tensorOf } from '../../src/onnx/index.ts';
+import { int32, int64, matchesRuntime, scalar, type Variant } from './against-runtime.ts';
 
-let torch: Torch;
-beforeAll(async () => {
-  torch = await openEngine({ threads: 1 });
-});
-
-const int64 = (...values: number[]): OnnxTensor => tensorOf('', BigInt64Array.from(values, BigInt), [values.length]);
-const int32 = (...values: number[]): OnnxTensor => tensorOf('', Int32Array.from(values), [values.length]);
-const scalar = (value: number): OnnxTensor => tensorOf('', Float32Array.of(value), []);
 const end = Number.MAX_SAFE_INTEGER;
 const beforeFirst = Number.MIN_SAFE_INTEGER;
 
-type Variant = Omit<NodeUnderTest, 'op' | 'inputs'> & { inputs: NodeUnderTest['inputs'] };
 const image = [2, 3, 7, 8];
 const pool = (attributes: Record<string, AttributeInput>, opset = 17): Variant => ({
   inputs: [image],
@@ -212,41 +197,4 @@ const variants: Readonly<Record<string, readonly Variant[]>> = {
   ],
 };
 
-const isShape = (input: Variant['inputs'][number]): input is readonly number[] => Array.isArray(input);
-const title = ({ inputs, attributes, opset = 17 }: Variant) =>
-  `opset ${opset} ${inputs.map(x => (isShape(x) ? `[${x}]` : x ? 'constant' : '-')).join(' ')} ${Object.entries(
-    attributes ?? {},
-  )
-    .map(([name, value]) => `${name}=${typeof value === 'object' && 'value' in value ? value.value : value}`)
-    .join(' ')}`;
-
-describe.each(Object.entries(variants))('%s gives what ONNX Runtime gives', (op, list) => {
-  test.each(list.map(variant => [title(variant), variant] as const))('%s', async (name, variant) => {
-    const node: NodeUnderTest = { op, ...variant };
-    const random = stream(1, op, name);
-    const feeds = variant.inputs.flatMap((input, i) =>
-      isShape(input) ? [{ i, shape: input, data: Float32Array.from({ length: sizeOf(input) }, random.normal) }] : [],
-    );
-    const graph = nodeGraph(node);
-    const session = await openModel(graph.model, { optimize: 'none' });
-    const expected = await session.run(
-      Object.fromEntries(feeds.map(({ i, shape, data }) => [`x${i}`, { type: 'float32', shape, data }])),
-    );
-    await session.dispose();
-    torch.scope(() => {
-      const found = forward(
-        torch,
-        node,
-        feeds.map(({ shape, data }) => torch.tensor(data, shape)),
-      );
-      for (const [i, output] of graph.outputs.entries()) {
-        const { shape, data } = expected[output];
-        expect(graph.types.get(output)?.shape).toEqual([...shape]);
-        expect(found[i].shape).toEqual([...shape]);
-        expect(distance(torch.values(found[i]), Float32Array.from(data as ArrayLike<number>, Number))).toBeLessThan(
-          1e-5,
-        );
-      }
-    });
-  });
-});
+matchesRuntime(variants);

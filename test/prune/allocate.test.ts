@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { type Admissible, allocate, bestChannels, budgetWithin, lowestShare } from '../../src/prune/allocate.ts';
+import { allocate, bestChannels, budgetWithin, rankingsOf, type Scope } from '../../src/prune/allocate.ts';
+import { type Admissible, lowestShare } from '../../src/prune/budget.ts';
 import { costOf, type Resource } from '../../src/prune/cost.ts';
 import type { Coupling } from '../../src/prune/groups.ts';
 import { admissibleWidths, matchesGlob, type Rules } from '../../src/prune/rules.ts';
@@ -28,16 +29,12 @@ const randomScores = ({ groups }: Coupling, seed: number) =>
 function widths(
   rules: Partial<Rules>,
   value: number,
-  {
-    scope = 'global',
-    seed = 0,
-    resource = 'macs',
-  }: { scope?: 'global' | 'local'; seed?: number; resource?: Resource } = {},
+  { scope = 'global', seed = 0, resource = 'macs' }: { scope?: Scope; seed?: number; resource?: Resource } = {},
 ): { counts: number[]; reached: number; admissible: Admissible; scores: Float64Array[] } {
   const admissible = admissibleWidths(coupling, { ...free, ...rules });
-  const budget = budgetWithin(coupling, resource, value, admissible);
+  const budget = budgetWithin(coupling, { resource, value }, admissible);
   const scores = randomScores(coupling, seed);
-  const counts = allocate(scores, budget, admissible, scope);
+  const counts = allocate(scores, budget, admissible, rankingsOf(coupling, scope));
   return { counts, reached: budget.cost.at(counts) / budget.cost.full, admissible, scores };
 }
 
@@ -56,6 +53,22 @@ describe('admissible widths', () => {
     ]);
     expect(admissibleWidths(coupling, { ...free, round: 25, minKeep: 0.1 })).toEqual([[20], [25, 30], [25, 48]]);
     expect(admissibleWidths(coupling, { ...free, minKeep: 0.1 }).map(([floor]) => floor)).toEqual([2, 3, 5]);
+  });
+
+  test('count the rows of a channel: widths of grouped convolutions are rounded, not counts per group', () => {
+    const grouped = couplingOf(
+      netOf((g, x) => head(g, g.conv(g.conv(x, 3, 24, { name: 'a' }), 24, 24, { name: 'b', group: 4 }), 24)),
+    );
+    const rules = { ...free, round: 8 };
+    // Of b's 24 output channels 4 go at once, so its widths are 8, 16 and 24.
+    expect(grouped.groups.map(({ name, size }) => [name, size])).toEqual([
+      ['a.weight', 6],
+      ['b.weight', 6],
+    ]);
+    expect(admissibleWidths(grouped, rules)).toEqual([
+      [2, 4, 6],
+      [2, 4, 6],
+    ]);
   });
 
   test('are the whole size for what has to stay, by group, weight, node, or value', () => {
@@ -89,7 +102,7 @@ test('globs agree with regular expressions', () => {
 
 describe('a budget', () => {
   test('is met from below within half a point, or no step up fits', () => {
-    for (const scope of ['global', 'local'] as const) {
+    for (const scope of ['global', 'local', 'isomorphic'] as const) {
       for (const rules of [
         {},
         { minKeep: 0.3 },
@@ -142,13 +155,13 @@ describe('with fine steps', () => {
   );
   const all = wide.groups.map(group => group.size);
   const admissible = admissibleWidths(wide, free);
-  const budget = budgetWithin(wide, 'macs', 0.5, admissible);
+  const budget = budgetWithin(wide, { resource: 'macs', value: 0.5 }, admissible);
   const { cost } = budget;
 
   test('global: the channels that go have the lowest scores of all', () => {
     for (const seed of [0, 1, 2, 3]) {
       const scores = randomScores(wide, seed);
-      const counts = allocate(scores, budget, admissible, 'global');
+      const counts = allocate(scores, budget, admissible, rankingsOf(wide, 'global'));
       // One by one, as the definition says; at the end others are put back where the last step was too long.
       const left = [...all];
       const order = scores
@@ -165,11 +178,67 @@ describe('with fine steps', () => {
   });
 
   test('local: all groups keep the same share', () => {
-    const counts = allocate(randomScores(wide, 0), budget, admissible, 'local');
+    const counts = allocate(randomScores(wide, 0), budget, admissible, rankingsOf(wide, 'local'));
     const shares = counts.map((count, g) => count / all[g]);
     expect(Math.max(...shares) - Math.min(...shares)).toBeLessThan(2 / 200);
     expect(cost.at(counts) / cost.full).toBeGreaterThan(0.495);
   });
+});
+
+describe('isomorphic', () => {
+  /** Two blocks of 1x1 and depthwise 3x3 convolutions of 60 and 90 channels, a plain convolution of 40 between them. */
+  const mixed = couplingOf(
+    netOf((g, x) => {
+      const block = (name: string, from: string, width: number, to: number, channels: number) => {
+        const wide = g.op('Relu', [g.conv(from, channels, width, { name: `${name}.expand`, kernel: 1 })]);
+        const deep = g.op('Relu', [g.conv(wide, width, width, { name: `${name}.depthwise`, group: width })]);
+        return g.conv(deep, width, to, { name: `${name}.project`, kernel: 1 });
+      };
+      const a = block('a', x, 60, 40, 3);
+      return head(g, block('b', a, 90, 50, 40), 50);
+    }),
+  );
+  const names = mixed.groups.map(group => group.name);
+
+  test('groups that are wired alike share a ranking, whatever their names and widths', () => {
+    expect(names).toEqual(['a.expand.weight', 'a.project.weight', 'b.expand.weight', 'b.project.weight']);
+    const rankings = rankingsOf(mixed, 'isomorphic');
+    expect(rankings[0]).toBe(rankings[2]);
+    // a.project feeds a convolution, b.project the head.
+    expect(new Set(rankings).size).toBe(3);
+  });
+
+  test('of every ranking the same share goes, in it the lowest scores', () => {
+    const admissible = admissibleWidths(mixed, free);
+    const budget = budgetWithin(mixed, { resource: 'macs', value: 0.5 }, admissible);
+    for (const seed of [0, 1, 2]) {
+      // The second block's channels matter less: a global ranking would empty it first.
+      const scores = randomScores(mixed, seed).map((own, g) => (g > 1 ? own.map(score => score / 3) : own));
+      const counts = allocate(scores, budget, admissible, rankingsOf(mixed, 'isomorphic'));
+      const gone = mixed.groups.map(({ size }, g) => size - counts[g]);
+      const shares = [(gone[0] + gone[2]) / 150, gone[1] / 40, gone[3] / 50];
+      expect([seed, Math.max(...shares) - Math.min(...shares) < 0.06]).toEqual([seed, true]);
+      const lowest = (g: number, n: number) => [...scores[g]].sort((a, b) => a - b).slice(0, n);
+      const removed = [...lowest(0, gone[0]), ...lowest(2, gone[2])];
+      const kept = [0, 2].flatMap(g => [...scores[g]].sort((a, b) => a - b).slice(gone[g]));
+      // Of both groups together, but for the step that lands on the budget.
+      expect([seed, kept.filter(score => score < Math.max(...removed)).length <= 2]).toEqual([seed, true]);
+      expect(budget.cost.at(counts) / budget.cost.full).toBeGreaterThan(0.495);
+    }
+  });
+});
+
+test('what a step changes is the difference of the costs', () => {
+  const random = stream(11, 'steps');
+  for (const resource of ['macs', 'params', 'size'] as const) {
+    const cost = costOf(coupling, resource);
+    for (let i = 0; i < 50; i++) {
+      const counts = sizes.map(size => 1 + random.int(size));
+      const group = random.int(sizes.length);
+      const count = random.int(sizes[group] + 1);
+      expect(cost.change(counts, group, count)).toBe(cost.at(counts.with(group, count)) - cost.at(counts));
+    }
+  }
 });
 
 test('coarse steps are met by small changes, not by giving a group up', () => {
@@ -188,6 +257,11 @@ test('of every group the best channels stay, in order, equal ones by number', ()
 test('an emptied group is never the answer, however low its scores', () => {
   const admissible = admissibleWidths(coupling, free);
   const scores = randomScores(coupling, 0).map((own, g) => (g === 1 ? own.map(score => score * 1e-9) : own));
-  const counts = allocate(scores, budgetWithin(coupling, 'macs', 0.03, admissible), admissible, 'global');
+  const counts = allocate(
+    scores,
+    budgetWithin(coupling, { resource: 'macs', value: 0.03 }, admissible),
+    admissible,
+    rankingsOf(coupling, 'global'),
+  );
   expect(Math.min(...counts)).toBeGreaterThanOrEqual(1);
 });

@@ -139,3 +139,23 @@ test('weights that are not finite are refused, for a ranking would be by chance'
     expect(() => comparableScores(name, contextOf(broken))).toThrow(/'a' .*not finite/);
   expect(codeOf(() => comparableScores('random', contextOf(broken)))).toBe('no error');
 });
+
+test('channels of a weight that one number fills are all alike; one that is worked out of others cannot be ranked', () => {
+  const filled = (between: (g: GraphBuilder, w: string) => string) => {
+    const g = new GraphBuilder({ name: 'filled' });
+    const shape = g.initializer('shape', BigInt64Array.of(4n, 2n, 1n, 1n), [4]);
+    const w = between(g, g.node('ConstantOfShape', [shape]));
+    const b = g.initializer('b', new Float32Array(12).fill(1), [3, 4, 1, 1]);
+    g.output(g.node('Conv', [g.node('Conv', [g.input('X', [1, 2, 4, 4]), w]), b]));
+    return contextOf(g.model());
+  };
+  for (const name of ['l1', 'l2', 'fpgm', 'lamp'] as const)
+    expect([
+      ...comparableScores(
+        name,
+        filled((_, w) => w),
+      )[0],
+    ]).toEqual([1, 1, 1, 1]);
+  const mixed = filled((g, w) => g.node('Add', [w, g.initializer('v', Float32Array.of(1, 2), [2, 1, 1])]));
+  expect(codeOf(() => comparableScores('l1', mixed))).toBe('E_CRITERION');
+});

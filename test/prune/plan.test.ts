@@ -58,6 +58,29 @@ describe('the hash of a graph', () => {
     ];
     expect(new Set([netOf(build), ...others].map(hash)).size).toBe(5);
   });
+  test('does not see the batch: a plan fits a copy that was exported with another one', () => {
+    const withBatch = (batch: number | string) =>
+      netOf(
+        (g, x) => {
+          const a = g.op('Flatten', [g.conv(x, 3, 8, { name: 'a' })], {}, 'flat');
+          // A fixed batch stands in the target; an open one is read off the input.
+          const target =
+            typeof batch === 'number'
+              ? g.ints('target', batch, 8, 64)
+              : g.op(
+                  'Concat',
+                  [g.op('Slice', [g.op('Shape', [x]), g.ints('from', 0), g.ints('to', 1)]), g.ints('rest', 8, 64)],
+                  {
+                    axis: 0,
+                  },
+                );
+          return g.node('Reshape', [a, target], {}, { name: 'split', output: 'split' });
+        },
+        { shape: [batch, 3, 8, 8] },
+      );
+    const hashes = [1, 4, 'N', 'batch'].map(batch => hash(withBatch(batch)));
+    expect(new Set(hashes).size).toBe(1);
+  });
   test('sees indices', () => {
     const from = (start: number) =>
       netOf((g, x) => g.op('Slice', [x, g.ints('s', start), g.ints('e', start + 2), g.ints('a', 2)]));

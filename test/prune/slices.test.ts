@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { Slices } from '../../src/prune/slices.ts';
+import type { Dim } from '../../src/graph/operator.ts';
+import { mark, Slices } from '../../src/prune/slices.ts';
 import { stream } from '../../src/util/random.ts';
 
-const slices = (lengths: Record<string, number | null>) => new Slices(({ value }) => lengths[value] ?? null);
+const slices = (lengths: Record<string, Dim>) =>
+  new Slices({ dimOf: ({ value }) => lengths[value], isConstant: value => value === 'constant' });
 const at = (value: string) => ({ value, axis: 0 });
 
 test('axes get consecutive numbers when they are first asked for', () => {
-  const s = slices({ a: 3, b: 2, unknown: null });
+  const s = slices({ a: 3, b: 2 });
   expect(s.touched(at('b'))).toBeNull();
   expect(s.range(at('b'))).toMatchObject({ base: 0, length: 2 });
   expect(s.range(at('a'))).toMatchObject({ base: 2, length: 3 });
@@ -55,4 +57,43 @@ describe('walls', () => {
     s.union(0, 3);
     expect(s.wallOf(0)).toBe('because');
   });
+});
+
+describe('symbolic lengths', () => {
+  test('a symbol has no slices, a product has those of its numbers', () => {
+    const s = slices({ batch: 'batch', heads: 'batch·4', both: '2·batch·4' });
+    expect(s.range(at('batch'))).toBeNull();
+    expect(s.range(at('heads'))).toMatchObject({ length: 4, layout: 'batch·4' });
+    expect(s.range(at('both'))).toMatchObject({ length: 8 });
+  });
+});
+
+describe('axes that surely go together', () => {
+  test('share their numbers while only one of them was touched', () => {
+    const s = slices({ a: 3, b: 3, c: 3, d: 2 });
+    const [a, b] = s.shared(at('a'), at('b'))!;
+    expect([a.base, b.base, s.count]).toEqual([0, 0, 3]);
+    s.range(at('c'));
+    const [c, again] = s.shared(at('c'), at('a'))!;
+    expect([c.base, again.base]).toEqual([3, 0]);
+    const [, d] = s.shared(at('a'), at('d'))!;
+    expect([d.base, d.length]).toEqual([6, 2]);
+  });
+
+  test('not where they are laid out differently', () => {
+    const s = slices({ a: 'batch·4', b: '4·batch', c: 4 });
+    const [a, b] = s.shared(at('a'), at('b'))!;
+    expect(b.base).not.toBe(a.base);
+    expect(s.shared(at('a'), at('c'))![1].base).not.toBe(a.base);
+  });
+});
+
+test('marks stay with a class, whatever is joined to it', () => {
+  const s = slices({ a: 2, constant: 2, b: 2 });
+  const [a, constant, b] = ['a', 'constant', 'b'].map(value => s.range(at(value))!);
+  s.markRange(b, mark.heads);
+  s.union(a.base, constant.base);
+  expect([a, b].map(range => s.isMarked(range, mark.constant))).toEqual([true, false]);
+  s.union(a.base, b.base);
+  expect([a, constant].map(range => s.isMarked(range, mark.heads))).toEqual([true, true]);
 });

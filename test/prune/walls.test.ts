@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DataType, GraphBuilder } from '../../src/onnx/index.ts';
+import { wallsOf } from '../../src/prune/walls.ts';
 import { couplingOf, head, type Net, netOf, reasons, sizes } from './nets.ts';
 
 describe('walls name the node that caused them', () => {
@@ -72,6 +73,12 @@ describe('walls name the node that caused them', () => {
     );
     expect(sizes(coupling)).toEqual({ 'first.weight': 6 });
     expect(reasons(coupling)).toEqual({ 'second.weight': "If 'choice' reads it in a sub-graph" });
+    // What it holds besides is out of reach, too.
+    const unlock = 'Export the model without If, Loop or Scan around it.';
+    expect(wallsOf(coupling)).toMatchObject([
+      { groups: [{ name: 'second.weight', size: 8 }], unlock },
+      { reason: "what If 'choice' computes is in a sub-graph", node: { opType: 'If' }, groups: [], unlock },
+    ]);
   });
 
   test('a weight that a caller may replace (B11)', () => {

@@ -90,3 +90,29 @@ test('vectors that are passed on by Identity nodes become constants of their use
   expect(sizes(couplingOf(own))).toEqual(sizes(couplingOf(unshare(netOf(shared), operators))));
   expect(await outputsOf(own)).toEqual(await outputsOf(net));
 });
+
+test('scales of codes: those of channels are copied, one for everything is not, and codes that are used twice tie', () => {
+  const layer = (g: Net, x: string, codes: string, name: string) => {
+    const w = g.op('DequantizeLinear', [codes, 'steps', 'zeros'], { axis: 0 }, `${name}.w`);
+    return g.op('Conv', [g.op('DequantizeLinear', [g.op('QuantizeLinear', [x, 'step']), 'step']), w], {}, name);
+  };
+  const build = (own: boolean) =>
+    netOf((g, x) => {
+      g.initializer('step', Float32Array.of(0.5), []);
+      g.initializer('steps', new Float32Array(6).fill(1), [6]);
+      g.initializer('zeros', new Int8Array(6), [6]);
+      const codes = ['a', 'b'].map(name => g.initializer(`${name}.q`, new Int8Array(18), [6, 3, 1, 1]));
+      return ['a', 'b'].map((name, i) => g.conv(layer(g, x, codes[own ? i : 0], name), 6, 2, { name: `${name}.next` }));
+    });
+  const apart = unshare(build(true), operators);
+  const names = apart.graph.initializers.map(({ name }) => name);
+  expect(names.filter(name => /^(step|zeros)/.test(name)).sort()).toEqual([
+    'step',
+    'steps',
+    'steps_2',
+    'zeros',
+    'zeros_2',
+  ]);
+  expect(sizes(couplingOf(apart))).toEqual({ 'a.w': 6, 'b.w': 6 });
+  expect(sizes(couplingOf(unshare(build(false), operators)))).toEqual({ 'a.w': 6 });
+});

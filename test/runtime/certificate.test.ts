@@ -272,3 +272,40 @@ test('an aborted comparison stops', async () => {
   const signal = AbortSignal.abort(new Error('stop'));
   await expect(judge(full, cutFile(full, kept), kept, { signal })).rejects.toThrow('stop');
 });
+
+/** A classifier whose scores are rounded to the last place of `offset`: they lie beside it for a moment. */
+function magnifying(offset: number): OnnxModel {
+  const g = new GraphBuilder({ name: 'magnifying' });
+  const random = stream(3, 'magnifying');
+  const weight = (name: string, dims: number[], scale: number) => {
+    const values = Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => random.normal() * scale);
+    return g.initializer(name, values, dims);
+  };
+  const block = (x: string, from: number, to: number, name: string) => {
+    const conv = g.node('Conv', [x, weight(name, [to, from, 3, 3], (9 * from) ** -0.5)], { pads: [1, 1, 1, 1] });
+    const vectors = ['scale', 'shift', 'mean'].map(part => weight(`${name}.${part}`, [to], 1));
+    const variance = g.initializer(`${name}.variance`, new Float32Array(to).fill(1.3), [to]);
+    return g.node('Relu', [g.node('BatchNormalization', [conv, ...vectors, variance])]);
+  };
+  const features = block(block(g.input('X', ['N', 3, 8, 8]), 3, 48, 'a'), 48, 48, 'b');
+  const pooled = g.node('Flatten', [g.node('GlobalAveragePool', [features])]);
+  const scores = g.node('Gemm', [pooled, weight('h', [500, 48], 0.1)], { transB: 1 });
+  const big = g.initializer('big', Float32Array.of(offset), [1]);
+  g.output(g.node('Sub', [g.node('Add', [scores, big]), big], {}, { output: 'Y' }), ['N', 500]);
+  return g.model();
+}
+
+test('an error that the full file shows by itself is rounding, and said to be; a wrong channel is not', async () => {
+  const full = magnifying(4096);
+  const kept = unevenPlan(full);
+  const small = cutFile(full, kept);
+  const certificate = await judge(full, small, kept, { values: 'normal' });
+  expect(certificate).toMatchObject({ passed: true, limit: 1e-4 });
+  expect(certificate.maxRelError).toBeGreaterThan(1e-4);
+  expect(certificate.notes).toContainEqual(expect.stringMatching(/^'Y' is off by .* of its scale, which is rounding/));
+  expect(certificate.outputs[0].limit).toBeLessThanOrEqual(1e-3);
+  // Ten times as much is too much to tell a right file from a wrong one.
+  const worse = magnifying(65536);
+  const failed = await judge(worse, cutFile(worse, kept), kept, { values: 'normal' });
+  expect(failed).toMatchObject({ passed: false, failure: expect.stringContaining('off by') });
+});

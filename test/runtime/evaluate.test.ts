@@ -38,7 +38,8 @@ test('counts, shares, classes and error of four images', async () => {
   });
   expect(result).toMatchObject({ output: 'scores', images: 4, classes: 6, correct: 2, top1: 0.5, top5: 0.75 });
   expect(result).toMatchObject({ threads: 1, optimize: 'all' });
-  expect(result.standardError).toBe(0.25); // sqrt(0.5 * 0.5 / 4)
+  // 2 of 4, by statsmodels' proportion_confint(2, 4, method='wilson').
+  expect(result.interval.map(x => Number(x.toFixed(4)))).toEqual([0.15, 0.85]);
   expect([...result.predictions]).toEqual([0, 0, 0, 2]); // of equal scores the first
   expect(result.perClass).toEqual([
     { class: 0, correct: 1, total: 1 },

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type OnnxModel, withFloats } from '../../src/onnx/index.ts';
-import { type Budget, budgetOf } from '../../src/prune/budget.ts';
+import { type Budget, budgetFor } from '../../src/prune/budget.ts';
 import type { Coupling } from '../../src/prune/groups.ts';
 import type { Torch } from '../../src/torch/index.ts';
 import { createNetwork, type Network } from '../../src/train/network.ts';
@@ -139,7 +139,7 @@ export function load(torch: Torch, name: string): Loaded {
   const network = createNetwork(torch, goldenModel(name));
   const groups = groupNumbers(network.coupling, Object.keys(golden.groups));
   const granularity = golden.div ?? 1;
-  const budget = budgetOf(network.coupling, 'macs', golden.target, granularity);
+  const budget = budgetFor(network.coupling, { resource: 'macs', value: golden.target }, granularity);
   const byGroup = <T>(make: (group: string) => T): T[] =>
     [...groups].sort(([, a], [, b]) => a - b).map(([group]) => make(group));
   return {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { buildGraph } from '../../src/graph/graph.ts';
 import { operators } from '../../src/ops/index.ts';
-import { type Budget, budgetOf } from '../../src/prune/budget.ts';
+import { type Budget, budgetFor } from '../../src/prune/budget.ts';
 import { coupleGraph } from '../../src/prune/groups.ts';
 import { type CountRule, maskGroup, masksOf } from '../../src/train/mask.ts';
 import { resourceLoss, snap } from '../../src/train/resource.ts';
@@ -33,7 +33,7 @@ const caseOf = (
   granularity = 1,
   resource: 'macs' | 'params' | 'size' = 'macs',
 ): Case => ({
-  budget: budgetOf(coupled[network], resource, fraction, granularity),
+  budget: budgetFor(coupled[network], { resource, value: fraction }, granularity),
   groups: coupled[network].groups.map(group => maskGroup(group.size, granularity)),
 });
 const share = ({ cost }: Budget, counts: readonly number[]) => cost.at(counts) / cost.full;

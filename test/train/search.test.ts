@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { buildGraph } from '../../src/graph/graph.ts';
 import { floats } from '../../src/onnx/index.ts';
 import { operators } from '../../src/ops/index.ts';
-import { budgetOf } from '../../src/prune/budget.ts';
+import { budgetFor } from '../../src/prune/budget.ts';
 import { coupleGraph } from '../../src/prune/groups.ts';
 import { createSearch, type Search, type SearchSettings, type SearchState } from '../../src/train/search.ts';
 import { buildNetwork } from '../../src/zoo/index.ts';
@@ -18,7 +18,10 @@ const defaults: SearchSettings = {
   ...{ temperature: 1, granularity: 1, order: 'l1', seed: 0 },
 };
 const searchOf = (settings: Partial<SearchSettings> = {}, fraction = 0.5): Search =>
-  createSearch(coupling, budgetOf(coupling, 'macs', fraction, settings.granularity), { ...defaults, ...settings });
+  createSearch(coupling, budgetFor(coupling, { resource: 'macs', value: fraction }, settings.granularity), {
+    ...defaults,
+    ...settings,
+  });
 
 /** Any u and any order of channels. */
 const drawn = (search: Search, random: Random): SearchState => ({

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, count, duration, milliseconds, percent, plusMinus, table } from '../../src/util/format.ts';
+import { bytes, count, duration, milliseconds, percent, table, within } from '../../src/util/format.ts';
 
 test('shares', () => {
   expect(percent(0.1234)).toBe('12.3 %');
@@ -43,10 +43,9 @@ test('lengths of time carry over to the next unit', () => {
   expect(milliseconds(1234)).toBe('1230 ms');
 });
 
-test('a value with its uncertainty', () => {
-  expect(plusMinus(0.9341, 0.0012, { unit: '%' })).toBe('93.41 ± 0.12 %');
-  expect(plusMinus(12.34, 0.56, { digits: 1, unit: 'ms' })).toBe('12.3 ± 0.6 ms');
-  expect(plusMinus(1.5, undefined)).toBe('1.50');
+test('a share with its interval', () => {
+  expect(within(0.9341, [0.92881, 0.93903])).toBe('93.41 % (92.88 to 93.90)');
+  expect(within(1, [0.72, 1])).toBe('100.00 % (72.00 to 100.00)');
 });
 
 test('a table in the terminal aligns its columns whatever the colours', () => {

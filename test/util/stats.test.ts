@@ -1,28 +1,17 @@
 import { expect, test } from 'vitest';
-import {
-  binomialError,
-  bootstrapInterval,
-  mcnemar,
-  mean,
-  median,
-  quantile,
-  standardDeviation,
-  standardError,
-} from '../../src/util/stats.ts';
+import { mcnemar, median, quantile, wilsonInterval } from '../../src/util/stats.ts';
 
-test('mean, standard deviation and standard error of 1..5', () => {
-  const x = [1, 2, 3, 4, 5];
-  expect(mean(x)).toBe(3);
-  expect(standardDeviation(x)).toBeCloseTo(Math.sqrt(2.5), 15);
-  expect(standardError(x)).toBeCloseTo(Math.sqrt(0.5), 15);
-  expect(standardDeviation([7])).toBeNaN();
-  expect(mean([])).toBeNaN();
-});
-
-test('the error of a share is the binomial one, and 0 at both ends', () => {
-  expect(binomialError(50, 100)).toBeCloseTo(0.05, 15);
-  expect(binomialError(9173, 10000)).toBeCloseTo(Math.sqrt(0.9173 * 0.0827) / 100, 15);
-  expect([binomialError(0, 10), binomialError(10, 10)]).toEqual([0, 0]);
+test("the interval of a share is Wilson's, and never empty", () => {
+  const told = (count: number, n: number) => wilsonInterval(count, n).map(x => x.toFixed(4));
+  // R: prop.test(count, n, correct = FALSE)$conf.int
+  expect(told(8, 10)).toEqual(['0.4902', '0.9433']);
+  expect(told(10, 10)).toEqual(['0.7225', '1.0000']);
+  expect(told(0, 10)).toEqual(['0.0000', '0.2775']);
+  expect(wilsonInterval(0, 0)).toEqual([0, 1]);
+  // The bounds are where a z-test of the share just does not refuse it.
+  const [low, high] = wilsonInterval(9173, 10000);
+  for (const bound of [low, high])
+    expect(Math.abs(0.9173 - bound) / Math.sqrt((bound * (1 - bound)) / 10000)).toBeCloseTo(1.959963984540054, 10);
 });
 
 test('quantiles are linear between order statistics, as numpy.quantile computes them', () => {
@@ -33,15 +22,6 @@ test('quantiles are linear between order statistics, as numpy.quantile computes 
   expect(median([4, 1, 3, 2])).toBe(2.5);
   expect(median([-1, -10, 2])).toBe(-1);
   expect(median([])).toBeNaN();
-});
-
-test('the bootstrap interval of a mean is near mean ± 1.96 standard errors and repeats with its seed', () => {
-  const x = Float64Array.from({ length: 400 }, (_, i) => Math.sin(i) * 3);
-  const [low, high] = bootstrapInterval(x, { resamples: 4000, seed: 3 });
-  expect(low).toBeCloseTo(mean(x) - 1.96 * standardError(x), 1);
-  expect(high).toBeCloseTo(mean(x) + 1.96 * standardError(x), 1);
-  expect(bootstrapInterval(x, { resamples: 4000, seed: 3 })).toEqual([low, high]);
-  expect(bootstrapInterval([2, 2, 2], { statistic: median })).toEqual([2, 2]);
 });
 
 test('the McNemar test is the exact sign test of the discordant images', () => {

@@ -1,6 +1,7 @@
 import { isReal } from '../../graph/constants.ts';
-import { rolesOf } from '../../graph/graph.ts';
-import type { AxisRef } from '../../graph/operator.ts';
+import { type Graph, type GraphNode, rolesOf } from '../../graph/graph.ts';
+import type { AxisRef, Codes } from '../../graph/operator.ts';
+import { floats, ints } from '../../onnx/index.ts';
 import type { Coupling, Group } from '../groups.ts';
 import type { ImportanceContext } from './criterion.ts';
 
@@ -16,7 +17,7 @@ export function outWeights({ members }: Group, { graph }: Coupling): readonly Ax
   const waiting = out.map(member => member.value);
   for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
     const tensor = graph.tensors.get(value);
-    if (tensor && tensor.dims.length > 1 && isReal(tensor.dataType)) sources.add(value);
+    if (tensor && tensor.dims.length > 1 && (isReal(tensor.dataType) || codesOf(graph, value))) sources.add(value);
     if (!tensor && graph.fixed.has(value)) waiting.push(...(graph.producers.get(value)?.inputs ?? []));
   }
   return members.filter(member => sources.has(member.value));
@@ -30,6 +31,33 @@ export function normScales({ members }: Group, { graph }: Coupling): readonly Ax
       return roles[input]?.kind === 'scale' && Object.values(roles).some(role => role.kind === 'variance');
     });
   return members.filter(member => graph.tensors.has(member.value) && isNormScale(member.value));
+}
+
+/** What the integers of a quantised constant mean to the node that reads them; null: they are no codes. */
+function codesOf({ consumers }: Graph, name: string): { node: GraphNode; codes: Codes } | null {
+  for (const { node, input } of consumers.get(name) ?? []) {
+    const role = rolesOf(node)[input];
+    if (role?.kind === 'codes' || (role?.kind === 'weight' && role.codes)) return { node, codes: role.codes! };
+  }
+  return null;
+}
+
+/**
+ * The elements of a constant as real numbers; integer codes with the scales and zero points that the node knows that
+ * reads them. An unknown scale counts as 1.
+ */
+export function valuesOf(graph: Graph, name: string): Float32Array {
+  const tensor = graph.tensors.get(name)!;
+  const found = isReal(tensor.dataType) ? null : codesOf(graph, name);
+  if (!found) return floats(tensor);
+  const { node, codes } = found;
+  const read = (input: number | null) => (input === null ? undefined : graph.tensors.get(node.inputs[input]));
+  const [scale, zero] = [read(codes.scale), read(codes.zeroPoint)];
+  const [scales, zeros] = [scale ? floats(scale) : [1], zero ? ints(zero) : [0]];
+  const step = tensor.dims.slice(codes.axis + 1).reduce((a, b) => a * b, 1);
+  const at = (list: ArrayLike<number>, i: number) =>
+    list[list.length === 1 ? 0 : Math.floor(i / step) % tensor.dims[codes.axis]];
+  return Float32Array.from(ints(tensor), (code, i) => (code - at(zeros, i)) * at(scales, i));
 }
 
 /** A number for every index of an axis of a tensor. */
