@@ -1,19 +1,21 @@
-/** One training step per message, for bench/step.ts: arguments DEPTH TARGET BATCH THREADS MODE. */
+/** One training step per message, for bench/step.ts: arguments DEPTH TARGET BATCH THREADS MODE PRECISION. */
 import { methods, routes } from '../src/methods/index.ts';
 import { budgetFor } from '../src/prune/budget.ts';
 import { openEngine } from '../src/torch/index.ts';
 import { sgd } from '../src/torch/optim.ts';
 import { createNetwork } from '../src/train/network.ts';
 import { classification } from '../src/train/objective.ts';
+import type { Precision } from '../src/train/precision.ts';
 import { createSearch, type Search } from '../src/train/search.ts';
 import { stream } from '../src/util/random.ts';
 import { buildNetwork } from '../src/zoo/index.ts';
 
-const [depth, target, batch, threads, mode] = process.argv.slice(2);
+const [depth, target, batch, threads, mode, precision] = process.argv.slice(2);
 const torch = await openEngine({ threads: Number(threads), device: 'cpu' });
 const network = createNetwork(
   torch,
   buildNetwork(`resnet${depth}`, { classes: 100, channels: 3, size: [32, 32], seed: 1 }),
+  { precision: precision as Precision },
 );
 const plain = mode === 'plain';
 const search: Search | null = plain
@@ -35,7 +37,7 @@ if (search) {
   // Where the search ends up: masks that meet the budget.
   const state = search.state();
   search.freeze();
-  search.load({ ...search.state(), counts: mode === 'frozen' ? search.state().counts : null, ranks: state.ranks });
+  search.load({ ...search.state(), counts: mode === 's2h' ? null : search.state().counts, ranks: state.ranks });
 }
 const optimizer = sgd(torch, network.parameters, { momentum: 0.9, weightDecay: 5e-4 });
 const method = methods[plain ? 'plain' : 's2h']({
@@ -48,12 +50,19 @@ const method = methods[plain ? 'plain' : 's2h']({
     lossCoefficient: 1,
     gapCoefficient: 1,
     searchFrom: 0,
-    searchUntil: mode === 'frozen' ? 0 : 1,
+    searchUntil: mode === 's2h' ? 1 : 0,
     maskLearningRate: 1e-9,
+    finishFrom: mode === 'alone' ? 0 : 1,
+    maskEvery: 1,
+    teacher: 'none',
+    labelWeight: 0.3,
+    teacherTemperature: 4,
+    seed: 0,
   },
   steps: 1e6,
   optimize: (gradients, rate) => optimizer.step(gradients, rate),
 });
+if (mode === 'alone') method.result();
 const random = stream(0, 'bench');
 const n = Number(batch);
 const pixels = Float32Array.from({ length: n * 3 * 32 * 32 }, () => random.normal());

@@ -1,6 +1,6 @@
 /**
- * Time of a training step: ours against the PyTorch reference on the same libtorch version, batch and threads,
- * alternating in one run, warm, medians.
+ * Time of a training step: ours against the PyTorch reference on the same libtorch version, batch and threads, all kinds
+ * of step alternating in one run, warm, medians; ratios are medians over the rounds.
  *
  *     npx tsx bench/step.ts --reference PATH/s2h_min.py [--python python3] [--depths 20,56] [--targets 0.35,0.15]
  *                           [--batch 128] [--threads 2] [--rounds 10]
@@ -12,10 +12,11 @@ import { availableParallelism } from 'node:os';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { Precision } from '../src/train/precision.ts';
 import { table } from '../src/util/format.ts';
 import { median } from '../src/util/stats.ts';
 
-type Mode = 's2h' | 'frozen' | 'plain';
+type Mode = 'plain' | 's2h' | 'frozen' | 'alone';
 
 /** A process that does one step when it is asked to. */
 interface Stepper {
@@ -35,10 +36,10 @@ const { values } = parseArgs({
   },
 });
 
-function ours(depth: string, target: string, mode: Mode): Stepper {
+function ours(depth: string, target: string, mode: Mode, precision: Precision): Stepper {
   const child: ChildProcess = fork(
     fileURLToPath(new URL('./step-worker.ts', import.meta.url)),
-    [depth, target, values.batch, values.threads, mode],
+    [depth, target, values.batch, values.threads, mode, precision],
     {
       execArgv: ['--import', 'tsx'],
     },
@@ -75,53 +76,71 @@ function theirs(depth: string, target: string, mode: Mode): Stepper {
   };
 }
 
+const names: Readonly<Record<Mode, string>> = {
+  plain: 'plain training',
+  s2h: 's2h, masks move',
+  frozen: 's2h, masks frozen',
+  alone: 'cut network alone',
+};
+
+/** One kind of step, ours in both precisions and the reference's. */
+interface Row {
+  readonly mode: Mode;
+  readonly target: string;
+  readonly steppers: Readonly<Record<'float32' | 'bfloat16' | 'reference', Stepper | null>>;
+  readonly times: Record<'float32' | 'bfloat16' | 'reference', number[]>;
+  readonly peakMb: Record<'float32' | 'bfloat16' | 'reference', number>;
+}
+
 const batch = Number(values.batch);
 const rows: string[][] = [
-  ['network', 'kept', 'step', 'ours', 'reference', 'ratio', 'of our plain step', 'peak MB ours', 'reference'],
+  ['network', 'kept', 'step', 'ours', 'bfloat16', 'reference', 'ratio', 'of our plain step', 'MB ours', 'reference'],
 ];
 for (const depth of values.depths.split(',')) {
-  let plainSeconds = 0;
-  for (const [mode, target] of [
-    ['plain', '1'],
-    ...values.targets.split(',').flatMap(t => [
-      ['s2h', t],
-      ['frozen', t],
-    ]),
-  ] as [Mode, string][]) {
-    const own = ours(depth, target, mode);
-    const other = values.reference ? theirs(depth, target, mode) : null;
-    const times: { own: number[]; other: number[]; ownMb: number; otherMb: number } = {
-      own: [],
-      other: [],
-      ownMb: 0,
-      otherMb: 0,
-    };
+  for (const target of values.targets.split(',')) {
+    const measured = (['plain', 's2h', 'frozen', 'alone'] as const).map((mode): Row => {
+      const hasReference = values.reference !== undefined && mode !== 'alone';
+      return {
+        mode,
+        target: mode === 'plain' ? '1' : target,
+        steppers: {
+          float32: ours(depth, target, mode, 'float32'),
+          bfloat16: ours(depth, target, mode, 'bfloat16'),
+          reference: hasReference ? theirs(depth, target, mode) : null,
+        },
+        times: { float32: [], bfloat16: [], reference: [] },
+        peakMb: { float32: 0, bfloat16: 0, reference: 0 },
+      };
+    });
     for (let round = -2; round < Number(values.rounds); round++) {
-      const a = await own.step();
-      const b = other ? await other.step() : null;
-      times.ownMb = a.peakMb;
-      times.otherMb = b?.peakMb ?? 0;
-      if (round < 0) continue;
-      times.own.push(a.seconds);
-      if (b) times.other.push(b.seconds);
+      for (const { steppers, times, peakMb } of measured) {
+        for (const kind of ['float32', 'bfloat16', 'reference'] as const) {
+          const took = await steppers[kind]?.step();
+          if (!took) continue;
+          peakMb[kind] = took.peakMb;
+          if (round >= 0) times[kind].push(took.seconds);
+        }
+      }
     }
-    own.stop();
-    other?.stop();
-    const seconds = median(times.own);
-    if (mode === 'plain') plainSeconds = seconds;
-    const rate = (s: number) => `${Math.round(batch / s)} images/s`;
-    rows.push([
-      `ResNet-${depth}`,
-      target,
-      { plain: 'plain training', s2h: 's2h, masks move', frozen: 's2h, masks frozen' }[mode],
-      rate(seconds),
-      other ? rate(median(times.other)) : '-',
-      other ? median(times.other.map((s, i) => s / times.own[i])).toFixed(2) : '-',
-      (seconds / plainSeconds).toFixed(2),
-      times.ownMb.toFixed(0),
-      other ? times.otherMb.toFixed(0) : '-',
-    ]);
-    process.stdout.write(`${rows[rows.length - 1].join('  ')}\n`);
+    const plain = measured[0].times.float32;
+    for (const { mode, target: kept, steppers, times, peakMb } of measured) {
+      for (const stepper of Object.values(steppers)) stepper?.stop();
+      const rate = (seconds: number[]) => (seconds.length ? `${Math.round(batch / median(seconds))} images/s` : '-');
+      const ratio = (a: number[], b: number[]) => (a.length ? median(a.map((s, i) => s / b[i])).toFixed(2) : '-');
+      rows.push([
+        `ResNet-${depth}`,
+        kept,
+        names[mode],
+        rate(times.float32),
+        rate(times.bfloat16),
+        rate(times.reference),
+        ratio(times.reference, times.float32),
+        ratio(times.float32, plain),
+        peakMb.float32.toFixed(0),
+        peakMb.reference ? peakMb.reference.toFixed(0) : '-',
+      ]);
+      process.stdout.write(`${rows[rows.length - 1].join('  ')}\n`);
+    }
   }
 }
 process.stdout.write(

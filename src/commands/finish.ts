@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import type { Batch } from '../data/dataset.ts';
 import { preprocessingKey, toMetadata } from '../data/preprocess.ts';
-import { readModel, writeModel } from '../onnx/index.ts';
+import { type OnnxModel, readModel, writeModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { costOf } from '../prune/cost.ts';
 import { cutModel } from '../prune/cut.ts';
@@ -14,10 +15,9 @@ import type { ViewScore } from '../train/evaluation.ts';
 import type { Progress } from '../train/loop.ts';
 import { type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
-import { wilsonInterval } from '../util/stats.ts';
 import type { Context } from './command.ts';
 import { outputNames } from './data-options.ts';
-import type { Accuracy, CostChange, PruneResult } from './outcome.ts';
+import { type Accuracy, accuracyOf, type CostChange, type PruneResult } from './outcome.ts';
 import type { RunConfig } from './run-config.ts';
 import { coupled } from './starting-model.ts';
 import { batchesOf, type TrainingPlan, type TrainingRun } from './training-run.ts';
@@ -59,6 +59,7 @@ export async function finishPruning(
     model: config.model,
     data: config.data,
     method: plan.method,
+    trainedStart: plan.trainedStart,
     directory: directory.path,
     budget: { ...plan.budget!, fraction: run.search!.budget.fraction },
     macs: cost('macs'),
@@ -90,6 +91,7 @@ export async function finishPruning(
     seed: plan.settings.seed,
     threads: run.threads,
     threadsWhy: plan.threads.why,
+    precision: run.precision,
     skippedImages: plan.dataset.skipped,
     droppedImages: run.loader.dropped,
     notes: [...notes, ...run.notes],
@@ -111,6 +113,20 @@ export function refuseUnproven({ certificate, directory }: PruneResult): void {
   );
 }
 
+/** What our metadata says of a model. */
+const described = (plan: TrainingPlan, config: RunConfig, model: OnnxModel, what: object): OnnxModel => {
+  const { method, settings } = plan;
+  const about = { method, steps: settings.steps, seed: settings.seed, version: config.versions.s2hpruner, ...what };
+  return { ...model, metadata: new Map([...model.metadata, ...contract(plan), ['s2h', JSON.stringify(about)]]) };
+};
+
+/** cut.onnx: the hard network at the moment it is cut, before it is trained alone. */
+export function writeCut(plan: TrainingPlan, config: RunConfig, run: TrainingRun, directory: RunDirectory): void {
+  const kept = run.method.result()!;
+  const { coupling } = coupled(run.exported('hard'));
+  writeModel(described(plan, config, cutModel(coupling, kept), { role: 'cut' }), directory.file('cut.onnx'));
+}
+
 /** trained.onnx, plan.json and pruned.onnx: nothing volatile in them. */
 function writeFiles(
   plan: TrainingPlan,
@@ -119,27 +135,16 @@ function writeFiles(
   directory: RunDirectory,
   kept: KeptChannels,
 ): Coupling {
-  const trained = run.exported('hard');
-  const about = (what: object) =>
-    new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(what)] as const]);
-  const by = {
-    method: plan.method,
-    steps: plan.settings.steps,
-    seed: plan.settings.seed,
-    version: config.versions.s2hpruner,
-  };
-  writeModel({ ...trained, metadata: about({ ...by, role: 'trained' }) }, directory.file('trained.onnx'));
+  const trained = described(plan, config, run.exported('hard'), { role: 'trained' });
+  writeModel(trained, directory.file('trained.onnx'));
   const { coupling } = coupled(readModel(directory.file('trained.onnx')), plan.settings);
   const same =
     coupling.groups.map(group => group.name).join() === run.network.coupling.groups.map(group => group.name).join();
   if (!same) throw new Error('the trained file has other groups than the graph that was trained');
   const written = planOf(coupling, kept);
   writeJson(directory.file('plan.json'), written);
-  const small = cutModel(coupling, kept);
-  writeModel(
-    { ...small, metadata: about({ ...by, role: 'pruned', plan: written.graph }) },
-    directory.file('pruned.onnx'),
-  );
+  const about = { role: 'pruned', plan: written.graph };
+  writeModel(described(plan, config, cutModel(coupling, kept), about), directory.file('pruned.onnx'));
   return coupling;
 }
 
@@ -179,49 +184,43 @@ async function measureAccuracy(
     imitate ? withLabels(images(), null) : images(),
     options('evaluating the start'),
   );
-  const views = await run.evaluate(['soft', 'hard'], 'test');
-  const onnx = await evaluateFile(
-    directory.file('pruned.onnx'),
-    imitate ? withLabels(images(), start.predictions) : images(),
-    options('evaluating the pruned file'),
-  );
+  const { scores, gap } = await run.evaluate(run.method.views(plan.settings.steps - 1), 'test');
+  const judged = (file: string, label: string) =>
+    evaluateFile(directory.file(file), imitate ? withLabels(images(), start.predictions) : images(), options(label));
+  const cut = existsSync(directory.file('cut.onnx'))
+    ? await judged('cut.onnx', 'evaluating the file at the cut')
+    : null;
+  const onnx = await judged('pruned.onnx', 'evaluating the pruned file');
   const names = outputNames(plan.dataset, plan.preprocessing);
   const className = (index: number) => (imitate ? String(index) : (names[index] ?? String(index)));
   return {
     accuracy: {
       measure: imitate ? 'agreement with the original' : 'labels',
       dense: imitate ? null : ofEvaluation(start),
-      soft: ofScore(views.scores.soft!),
-      hard: ofScore(views.scores.hard!),
+      ...(scores.soft ? { soft: ofScore(scores.soft) } : {}),
+      ...(cut ? { cut: ofEvaluation(cut) } : {}),
+      hard: ofScore(scores.hard!),
       onnx: ofEvaluation(onnx),
     },
     // A network that started untrained has no answers worth comparing with.
     changed: plan.trainedStart
       ? { against: 'start', ...changedAnswers(start.predictions, onnx, className) }
-      : { against: 'soft', ...changedAnswers(views.scores.soft!.predictions, onnx, className) },
-    gap: views.gap,
+      : scores.soft
+        ? { against: 'soft', ...changedAnswers(scores.soft.predictions, onnx, className) }
+        : null,
+    gap,
   };
 }
 
-const ofEvaluation = ({ correct, images, top1, interval }: Evaluation): Accuracy => ({
-  accuracy: top1,
-  correct,
-  images,
-  interval,
-});
-const ofScore = ({ correct, images, accuracy }: ViewScore): Accuracy => ({
-  accuracy,
-  correct,
-  images,
-  interval: wilsonInterval(correct, images),
-});
+const ofEvaluation = ({ correct, images }: Evaluation): Accuracy => accuracyOf(correct, images);
+const ofScore = ({ correct, images }: ViewScore): Accuracy => accuracyOf(correct, images);
 
 /** Which answers differ from earlier ones on the same images, and the classes that lost most. */
 function changedAnswers(
   before: Int32Array,
   after: Evaluation,
   className: (index: number) => string,
-): Omit<PruneResult['changed'], 'against'> {
+): Omit<NonNullable<PruneResult['changed']>, 'against'> {
   const classes = new Map<number, { before: number; after: number; images: number }>();
   let images = 0;
   after.labels.forEach((label, i) => {

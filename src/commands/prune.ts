@@ -1,16 +1,21 @@
+import { resolve } from 'node:path';
 import { z } from 'zod';
+import { renderFrontier } from '../report/frontier-report.ts';
 import { renderResult } from '../report/prune-report.ts';
 import { writeJson } from '../train/run-directory.ts';
 import { writeAtomic } from '../util/atomic.ts';
-import { UserError } from '../util/errors.ts';
 import { budgetAsked, budgetOptions } from './budget-options.ts';
-import { type CommandEvent, defineCommand, type Progress } from './command.ts';
+import { callable, defineCommand } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
-import { finishPruning, refuseUnproven } from './finish.ts';
+import { finishPruning, refuseUnproven, writeCut } from './finish.ts';
+import { beginFrontier, type FrontierResult, frontierIn, type Runs, runFrontier } from './frontier.ts';
 import type { PruneResult } from './outcome.ts';
 import { completeRun, type Stopped } from './run-course.ts';
 import { methodOptions, trainingOptions } from './run-options.ts';
+import { checkResumed } from './run-settings.ts';
 import { beginRun, type GivenOptions, resumeRun } from './run-start.ts';
+import { command as trainCommand } from './train.ts';
+import { needed, trainingProgress } from './training-progress.ts';
 
 export type { Stopped } from './run-course.ts';
 
@@ -25,6 +30,13 @@ export const command = defineCommand({
   options: z.object({
     ...optionalDataOptions,
     ...budgetOptions,
+    flops: z
+      .union([budgetOptions.flops.unwrap(), z.array(budgetOptions.flops.unwrap()).min(2)])
+      .optional()
+      .meta({
+        value: 'X',
+        description: `${budgetOptions.flops.description}; several, 0.15,0.35,0.55, make a frontier: one dense start, one run each, a table and a chart`,
+      }),
     ...trainingOptions,
     ...methodOptions,
     ...preprocessingOptions,
@@ -38,8 +50,29 @@ export const command = defineCommand({
   ],
   streams: true,
 
-  async run({ model }, options, context): Promise<PruneResult | Stopped> {
-    const { resume } = options;
+  async run({ model }, { flops, ...rest }, context): Promise<PruneResult | FrontierResult | Stopped> {
+    const { resume } = rest;
+    const frontier = resume === undefined ? null : frontierIn(resume);
+    if (frontier) {
+      checkResumed(
+        { ...rest, model, flops },
+        { ...frontier.options, ...frontier, flops: frontier.budgets },
+        {
+          directory: resume!,
+          finished: false,
+        },
+      );
+      return runFrontier(resolve(resume!), frontier, runs, context);
+    }
+    if (Array.isArray(flops)) {
+      const request = {
+        model: needed(model, 'the model', 's2h prune resnet20 --data cifar100 --flops 0.15,0.35'),
+        budgets: flops,
+        options: { ...rest, data: needed(rest.data, '--data', '--data cifar100, or a folder of images') },
+      };
+      return runFrontier(beginFrontier(request), request, runs, context);
+    }
+    const options = { ...rest, flops };
     const started =
       resume !== undefined
         ? await resumeRun('prune', { ...options, model, resume } as Partial<GivenOptions> & { resume: string }, context)
@@ -60,49 +93,31 @@ export const command = defineCommand({
       refuseUnproven(result);
       return result;
     }
-    return completeRun(started, context, async (run, progress) => {
-      const result = await finishPruning(plan, config, run, directory, progress, notes, context);
-      writeAtomic(directory.file('report.md'), renderResult(result, 'markdown'));
-      writeJson(directory.file('result.json'), result);
-      refuseUnproven(result);
-      return result;
-    });
+    return completeRun(
+      started,
+      context,
+      async (run, progress) => {
+        const result = await finishPruning(plan, config, run, directory, progress, notes, context);
+        writeAtomic(directory.file('report.md'), renderResult(result, 'markdown'));
+        writeJson(directory.file('result.json'), result);
+        refuseUnproven(result);
+        return result;
+      },
+      run => writeCut(plan, config, run, directory),
+    );
   },
 
   render: result =>
     'stopped' in result
       ? `Stopped after step ${result.step} of ${result.steps}; everything is saved. Go on with:\n  ${result.resume}`
-      : renderResult(result, 'text'),
+      : result.format === 's2h-frontier/1'
+        ? renderFrontier(result, 'text')
+        : renderResult(result, 'text'),
   progress: trainingProgress,
 });
 
-/** @throws UserError E_OPTION (usage) for what only a resumed run may leave out */
-export function needed<T>(value: T | undefined, what: string, example: string): T {
-  if (value !== undefined) return value;
-  throw new UserError('E_OPTION', `${what} is missing.`, { fix: `For example: ${example}.`, usage: true });
-}
-
-/** A training run's events on the screen. */
-export function trainingProgress(event: CommandEvent): Progress | string | undefined {
-  const share = (value: unknown) => `${(100 * Number(value)).toFixed(1)} %`;
-  if (event.type === 'step') {
-    const losses = (['L', 'G'] as const)
-      .filter(name => event[name] !== undefined)
-      .map(name => `${name} ${Number(event[name]).toFixed(3)}`);
-    const ratio = event.ratio === undefined ? [] : [`cost ${share(event.ratio)}`];
-    const speed = `${Math.round(Number(event.imagesPerSecond))} images/s`;
-    return {
-      label: String(event.phase),
-      done: Number(event.step),
-      total: Number(event.steps),
-      detail: [...losses, ...ratio, speed].join('  '),
-    };
-  }
-  if (event.type === 'evaluation') {
-    const views = (['dense', 'soft', 'hard'] as const)
-      .filter(view => event[view] !== undefined)
-      .map(view => `${view} ${share(event[view])}`);
-    return `step ${event.step}: ${views.join(', ')} on ${event.split} images`;
-  }
-  return undefined;
-}
+/** What a frontier runs; a run of it is never a frontier itself. */
+const runs: Runs = {
+  prune: (input, context) => callable(command)(input as never, context) as ReturnType<Runs['prune']>,
+  train: (input, context) => callable(trainCommand)(input as never, context),
+};

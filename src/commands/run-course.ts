@@ -17,11 +17,13 @@ export interface Stopped {
  * Train and finish a run. Whatever happens, its memory and its folder are let go of; one that fails before its first
  * checkpoint leaves nothing behind that would be in the way of the next try.
  * @param finish what comes after the last step
+ * @param onCut what comes before the first step of a hard network that is trained alone
  */
 export async function completeRun<R>(
   started: StartedRun,
   context: Context,
   finish: (run: TrainingRun, progress: Progress) => Promise<R>,
+  onCut?: (run: TrainingRun) => void,
 ): Promise<R | Stopped> {
   const { directory, plan, config, notes } = started;
   const { steps, batch } = plan.settings;
@@ -36,11 +38,12 @@ export async function completeRun<R>(
   };
   let run: TrainingRun | undefined;
   try {
-    run = await prepareTraining(plan, context);
+    run = await prepareTraining(plan, directory, context);
     context.say(`Run ${directory.path}: ${steps} steps of ${batch} images.`);
     for (const note of [...notes, ...run.notes]) context.say(note);
-    const progress = await run.go(directory);
-    return progress.stopped ? stoppedAt(progress.step) : await finish(run, progress);
+    const current = run;
+    const progress = await current.go(directory, { onCut: onCut && (() => onCut(current)) });
+    return progress.stopped ? stoppedAt(progress.step) : await finish(current, progress);
   } catch (error) {
     const saved = hasCheckpoint(directory.path);
     if (saved && isAbort(error, context.signal)) return stoppedAt(steps);

@@ -1,5 +1,8 @@
 import { z } from 'zod';
-import { routesPattern } from '../methods/index.ts';
+import { pruningMethods, routesPattern } from '../methods/index.ts';
+import { teachers } from '../train/method.ts';
+import { precisions } from '../train/precision.ts';
+import { channelOrders } from '../train/search.ts';
 import { couplingOptions } from './coupling-options.ts';
 
 /** How a network is trained; every default is stated, none is filled in here: a resumed run must tell what was given. */
@@ -57,12 +60,23 @@ export const trainingOptions = {
     .describe('channels of the first stage of a named architecture (default: as published)'),
   shortcut: z.enum(['A', 'B']).optional().describe('shortcut of a named CIFAR ResNet (default: B)'),
   threads: z.int().positive().optional().describe('CPU threads (default: all that are allowed)'),
+  precision: z
+    .enum(precisions)
+    .optional()
+    .describe(
+      'what convolutions and products of a step are computed in; auto: bfloat16 where a probe at the start finds it faster (default: float32)',
+    ),
   device: z.enum(['auto', 'cpu', 'cuda']).optional().describe('where to train (default: auto)'),
 };
 
 /** The method and its settings (docs/method.md). */
 export const methodOptions = {
-  method: z.enum(['s2h', 'dmp']).optional().describe('soft-to-hard distillation, or masks alone (default: s2h)'),
+  method: z
+    .enum(Object.keys(pruningMethods) as [keyof typeof pruningMethods])
+    .optional()
+    .describe(
+      'soft-to-hard distillation, masks alone, or widths given at the start: by L1, in equal ratio, at random (default: s2h)',
+    ),
   recipe: z.enum(['default', 'paper']).optional().describe('paper: the published settings (default: default)'),
   routes: z
     .string()
@@ -86,7 +100,11 @@ export const methodOptions = {
     .describe('how the three mask gradients become one (default: gnorm)'),
   lossCoefficient: z.number().min(0).optional().describe('weight of the task loss for the parameters (default: 1)'),
   gapCoefficient: z.number().min(0).optional().describe('weight of the gap for the parameters (default: 1)'),
-  maskGapWeight: z.number().min(0).optional().describe('weight of the gap beside the loss for the masks (default: 1)'),
+  maskGapWeight: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('weight of the gap beside the loss for the masks (default: 1; from a trained file 0.3)'),
   maskLr: z.number().positive().optional().describe('step length of the masks (default: 60 / mask steps, at most 0.5)'),
   kappa: z.number().positive().optional().describe('gnorm: weight of the resource loss for the masks (default: 2)'),
   relax: z
@@ -99,9 +117,11 @@ export const methodOptions = {
     .optional()
     .describe("divide a group's mask gradients by its number of member weights (default; --no-per-member does not)"),
   order: z
-    .enum(['l1', 'natural', 'random'])
+    .enum(channelOrders)
     .optional()
-    .describe('which channels of a group go last (default: l1, fixed when the masks begin to move)'),
+    .describe(
+      'which channels of a group go last: by the norms of their filters or of the columns that read them (default: l1, from a file without BatchNormalization outgoing; fixed when the masks begin to move)',
+    ),
   round: z.int().positive().optional().describe('channel counts are multiples of it (default: 1)'),
   ...couplingOptions,
   temperature: z.number().positive().optional().describe('softmax temperature of the masks (default: 1)'),
@@ -116,7 +136,29 @@ export const methodOptions = {
     .min(0)
     .max(1)
     .optional()
-    .describe('share of the steps after which they are frozen (default: 0.7)'),
+    .describe('share of the steps after which they are frozen (default: 0.7; from a trained file 0.1)'),
+  finishFrom: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe(
+      'share of the steps after which the cut network is trained alone (default: 1, both views to the end; from a trained file as soon as the masks are frozen)',
+    ),
+  maskEvery: z.int().positive().optional().describe('the masks move at every so-manieth step (default: 1)'),
+  teacher: z
+    .enum(teachers)
+    .optional()
+    .describe(
+      'whose answers the cut network learns beside the labels: those of the file it came from, or of the soft network at the cut (default: none; from a trained file original)',
+    ),
+  labelWeight: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("weight of the labels beside the teacher's answers (default: 0.3)"),
+  teacherTemperature: z.number().positive().optional().describe("temperature of the teacher's answers (default: 4)"),
 };
 
 const optional = <S extends z.ZodRawShape>(shape: S) => z.object(shape);

@@ -15,8 +15,10 @@ export type RunSettings = Complete<Omit<TrainingOptions, 'out' | 'resume' | 'wid
 export interface Circumstances {
   /** The start is a trained file. */
   readonly trained: boolean;
-  /** It has BatchNormalization. */
+  /** It has BatchNormalization, or gets one while it is trained. */
   readonly normalised: boolean;
+  /** Its convolutions have none in the file: what scaled their filters is folded into them. */
+  readonly folded: boolean;
   readonly dataName: string;
   readonly trainImages: number;
 }
@@ -34,6 +36,8 @@ const paper: Partial<RunSettings> = {
   perMember: false,
   searchFrom: 0,
   searchUntil: 1,
+  finishFrom: 1,
+  teacher: 'none',
   maskLr: 1.5,
   lr: 0.05,
   warmup: 0,
@@ -54,11 +58,32 @@ const bound: readonly {
     holds: ({ method = 's2h' }) => method === 's2h',
   },
   {
+    keys: [
+      ...(['searchFrom', 'searchUntil', 'finishFrom', 'maskEvery', 'maskLr', 'count', 'resource', 'fusion'] as const),
+      ...(['perMember', 'temperature', 'kappa', 'relax'] as const),
+    ],
+    beside: '--method s2h or dmp',
+    holds: given => searches(given),
+  },
+  {
+    keys: ['labelWeight', 'teacherTemperature'],
+    beside: '--teacher original or soft',
+    holds: ({ teacher }) => teacher !== 'none',
+  },
+  {
+    keys: ['labelWeight', 'teacherTemperature', 'teacher'],
+    beside: '--labels data',
+    holds: ({ labels = 'data', teacher }) => labels === 'data' || teacher === 'none',
+  },
+  {
     keys: ['kappa', 'relax'],
     beside: '--fusion gnorm',
     holds: ({ fusion, recipe }) => (fusion ?? (recipe === 'paper' ? 'paper' : 'gnorm')) === 'gnorm',
   },
 ];
+
+/** Whether the method looks for widths. */
+const searches = ({ method = 's2h' }: MethodOptions): boolean => method === 's2h' || method === 'dmp';
 
 /** @throws UserError E_OPTION (usage) for options that contradict each other or do nothing, whatever model and data are */
 export function checkGiven(given: TrainingOptions & MethodOptions): void {
@@ -88,13 +113,9 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
   const stepsPerEpoch = Math.max(1, Math.floor(at.trainImages / Math.min(batch, at.trainImages)));
   const epochs = given.epochs ?? (given.steps === undefined ? defaultEpochs(at.dataName) : given.steps / stepsPerEpoch);
   const steps = given.steps ?? Math.max(1, Math.round(epochs * stepsPerEpoch));
-  const searchFrom = pick('searchFrom', 0.1);
-  const searchUntil = pick('searchUntil', 0.7);
-  if (searchUntil < searchFrom) {
-    throw new UserError('E_OPTION', `--search-until ${searchUntil} lies before --search-from ${searchFrom}.`, {
-      usage: true,
-    });
-  }
+  const phases = phasesOf(pick, at.trained && given.method !== 'dmp');
+  const { searchFrom, searchUntil } = phases;
+  const teacher = teacherOf(given, preset, phases.finishFrom, at.trained);
   const maskSteps = Math.max(1, Math.round((searchUntil - searchFrom) * steps));
   return {
     epochs,
@@ -112,6 +133,7 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     keepFolded: pick('keepFolded', false),
     threads: given.threads ?? 0,
     device: pick('device', 'auto'),
+    precision: pick('precision', 'float32'),
     method: pick('method', 's2h'),
     recipe,
     routes: pick('routes', 't1'),
@@ -120,19 +142,66 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     fusion: pick('fusion', 'gnorm'),
     lossCoefficient: pick('lossCoefficient', 1),
     gapCoefficient: pick('gapCoefficient', 1),
-    maskGapWeight: pick('maskGapWeight', 1),
+    maskGapWeight: pick('maskGapWeight', at.trained ? 0.3 : 1),
     maskLr: pick('maskLr', Math.min(0.5, 60 / maskSteps)),
     kappa: pick('kappa', 2),
     relax: pick('relax', 0.01),
     perMember: pick('perMember', true),
-    order: pick('order', 'l1'),
+    order: pick('order', at.trained && at.folded ? 'outgoing' : 'l1'),
     round: pick('round', 1),
     grouped: pick('grouped', 'equal'),
     attention: pick('attention', 'heads'),
     temperature: pick('temperature', 1),
-    searchFrom,
-    searchUntil,
+    ...phases,
+    maskEvery: pick('maskEvery', 1),
+    teacher,
+    labelWeight: pick('labelWeight', 0.3),
+    teacherTemperature: pick('teacherTemperature', 4),
   };
+}
+
+/**
+ * From a trained network a short search and then the compact network alone end best; from scratch the widths take the
+ * whole run to be found (docs/method-notes.md). DMP, the control, is cut at the end.
+ * @throws UserError E_OPTION (usage) for phases out of order
+ */
+function phasesOf(
+  pick: <K extends keyof RunSettings>(key: K, otherwise: RunSettings[K]) => RunSettings[K],
+  isShort: boolean,
+): Pick<RunSettings, 'searchFrom' | 'searchUntil' | 'finishFrom'> {
+  const searchFrom = pick('searchFrom', isShort ? 0 : 0.1);
+  const searchUntil = pick('searchUntil', isShort ? 0.1 : 0.7);
+  const finishFrom = pick('finishFrom', isShort ? searchUntil : 1);
+  const order = [
+    ['--search-from', searchFrom],
+    ['--search-until', searchUntil],
+    ['--finish-from', finishFrom],
+  ] as const;
+  order.slice(1).forEach(([name, share], i) => {
+    const [before, earlier] = order[i];
+    if (share >= earlier) return;
+    throw new UserError('E_OPTION', `${name} ${share} lies before ${before} ${earlier}.`, { usage: true });
+  });
+  return { searchFrom, searchUntil, finishFrom };
+}
+
+/** @throws UserError E_OPTION (usage) for a teacher that there is not */
+function teacherOf(
+  given: TrainingOptions & MethodOptions,
+  preset: Partial<RunSettings>,
+  finishFrom: number,
+  trained: boolean,
+): RunSettings['teacher'] {
+  const isAlone = finishFrom < 1 || !searches(given);
+  const otherwise = isAlone && trained && given.labels !== 'none' ? 'original' : 'none';
+  const teacher = given.teacher ?? preset.teacher ?? otherwise;
+  const refuse = (why: string): never => {
+    throw new UserError('E_OPTION', `--teacher ${teacher} does nothing here: ${why}.`, { usage: true });
+  };
+  if (teacher === 'original' && !trained) refuse('the run starts from no trained file');
+  if (teacher === 'soft' && !searches(given)) refuse('it belongs to --method s2h or dmp');
+  if (teacher !== 'none' && !isAlone) refuse('the cut network is never alone (--finish-from)');
+  return teacher;
 }
 
 /** What may differ in a run that goes on: the last bits may, or images that have moved. */

@@ -81,12 +81,13 @@ export async function beginRun(request: Request, context: Context): Promise<Star
   const { graph, coupling } = coupled(start, given);
   refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
+  const folded = normalisable(graph).length > 0;
   const normalised =
-    graph.nodes.some(node => node.opType.endsWith('Normalization')) ||
-    (trainedStart && !given.keepFolded && normalisable(graph).length > 0);
+    graph.nodes.some(node => node.opType.endsWith('Normalization')) || (trainedStart && !given.keepFolded && folded);
   const settings = settle(given, {
     trained: trainedStart,
     normalised,
+    folded,
     dataName: dataset.name,
     trainImages: dataset.train.size,
   });
@@ -297,8 +298,8 @@ function spaceNeeded({ graph }: Coupling, { optimizer, momentum, steps }: Traini
 const stripped = (options: object): Record<string, unknown> =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
-/** The command line that would start this run. */
-function commandLine(verb: string, model: string, given: GivenOptions, budget: TrainingPlan['budget']): string {
+/** The command line that would start a run. */
+export function commandLine(verb: string, model: string, given: GivenOptions, budget: TrainingPlan['budget']): string {
   const flag = (key: string) => `--${key.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`;
   const quoted = (value: unknown) =>
     /^[\w./:=,@%+-]+$/.test(String(value)) ? String(value) : JSON.stringify(String(value));

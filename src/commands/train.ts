@@ -11,12 +11,12 @@ import { count, duration, percent, within } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
 import { contract } from './finish.ts';
-import type { Accuracy } from './outcome.ts';
-import { needed, trainingProgress } from './prune.ts';
+import { type Accuracy, accuracyOf } from './outcome.ts';
 import { completeRun, type Stopped } from './run-course.ts';
 import { trainingOptions } from './run-options.ts';
 import { beginRun, type GivenOptions, resumeRun } from './run-start.ts';
 import { coupled } from './starting-model.ts';
+import { needed, trainingProgress } from './training-progress.ts';
 import { batchesOf, readJson } from './training-run.ts';
 
 /** `result.json` of a plain training run. */
@@ -37,6 +37,8 @@ export interface TrainResult {
   readonly seed: number;
   readonly threads: number;
   readonly threadsWhy: string;
+  /** What convolutions and products of the training steps were computed in. */
+  readonly precision: 'float32' | 'bfloat16';
   readonly notes: readonly string[];
   readonly versions: Readonly<Record<string, string>>;
   readonly command: string;
@@ -106,14 +108,14 @@ export const command = defineCommand({
       };
       const metadata = new Map([...trained.metadata, ...contract(plan), ['s2h', JSON.stringify(about)]]);
       writeModel({ ...trained, metadata }, directory.file('trained.onnx'));
-      const accuracyOf = async (file: string): Promise<Accuracy> => {
+      const judged = async (file: string): Promise<Accuracy> => {
         const options = { threads: run.threads, signal: context.signal };
-        const { top1, correct, images, interval } = await evaluateFile(
+        const { correct, images } = await evaluateFile(
           directory.file(file),
           batchesOf(plan, 'test', context.signal),
           options,
         );
-        return { accuracy: top1, correct, images, interval };
+        return accuracyOf(correct, images);
       };
       const { coupling } = coupled(trained);
       const result: TrainResult = {
@@ -124,7 +126,7 @@ export const command = defineCommand({
         directory: directory.path,
         macs: costOf(coupling, 'macs').full,
         params: costOf(coupling, 'params').full,
-        accuracy: { start: await accuracyOf('start.onnx'), onnx: await accuracyOf('trained.onnx') },
+        accuracy: { start: await judged('start.onnx'), onnx: await judged('trained.onnx') },
         steps: progress.step,
         epochs: progress.step / run.loader.stepsPerEpoch,
         imagesPerSecond: progress.images / progress.seconds,
@@ -132,6 +134,7 @@ export const command = defineCommand({
         seed: plan.settings.seed,
         threads: run.threads,
         threadsWhy: plan.threads.why,
+        precision: run.precision,
         notes: [...notes, ...run.notes],
         versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
         command: config.command,

@@ -15,6 +15,7 @@ import type { Method } from '../train/method.ts';
 import { createNetwork, type Network } from '../train/network.ts';
 import { classification, match, type Objective } from '../train/objective.ts';
 import { ownedEngine } from '../train/owned.ts';
+import { type Precision, probePrecision } from '../train/precision.ts';
 import { type Renormalised, withNormalisation } from '../train/renormalised.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
 import { learningRate } from '../train/schedule.ts';
@@ -23,6 +24,7 @@ import { UserError } from '../util/errors.ts';
 import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from '../util/jsonl.ts';
 import type { ThreadLimit } from '../util/threads.ts';
 import type { Context } from './command.ts';
+import { precisionOf } from './run-precision.ts';
 import type { RunSettings } from './run-settings.ts';
 import { coupled } from './starting-model.ts';
 
@@ -49,10 +51,14 @@ export interface TrainingRun {
   readonly loader: TrainLoader;
   readonly threads: number;
   readonly libtorch: string;
+  readonly precision: Precision;
   /** Sentences about how the network is trained. */
   readonly notes: readonly string[];
-  /** Train from the newest checkpoint of the folder, if there is one. `saveEverySeconds` as in the loop. */
-  go(directory: RunDirectory, options?: { readonly saveEverySeconds?: number }): Promise<Trained>;
+  /** Train from the newest checkpoint of the folder, if there is one. `saveEverySeconds` and `onCut` as in the loop. */
+  go(
+    directory: RunDirectory,
+    options?: { readonly saveEverySeconds?: number; readonly onCut?: () => void },
+  ): Promise<Trained>;
   evaluate(
     views: readonly View[],
     split: 'validation' | 'test',
@@ -74,7 +80,11 @@ export const batchesOf = (
   evalBatches(plan.dataset[split], { batch: evaluationBatch, preprocessing: plan.preprocessing, signal });
 
 /** Open the engine and build network, masks, method and loader. `free` has to be called when the run is over. */
-export async function prepareTraining(plan: TrainingPlan, context: Context): Promise<TrainingRun> {
+export async function prepareTraining(
+  plan: TrainingPlan,
+  directory: RunDirectory,
+  context: Context,
+): Promise<TrainingRun> {
   const { settings } = plan;
   const engine = await openEngine({
     threads: plan.threads.threads,
@@ -101,10 +111,14 @@ export async function prepareTraining(plan: TrainingPlan, context: Context): Pro
       plan.trainedStart && !settings.keepFolded
         ? withNormalisation(torch, plan.start, await firstBatches(loader))
         : null;
+    const model = renormalised?.model ?? plan.start;
+    const precision = await precisionOf(settings.precision, directory, async () =>
+      probePrecision(torch, model, await loader.at(0)),
+    );
     let run: TrainingRun;
     // What is made on the way and not kept goes.
     torch.scope(() => {
-      run = build(plan, torch, loader, renormalised, free, context);
+      run = build(plan, torch, loader, renormalised, precision, free, context);
     });
     return run!;
   } catch (error) {
@@ -118,11 +132,12 @@ function build(
   torch: Torch,
   loader: TrainLoader,
   renormalised: Renormalised | null,
+  { precision, notes }: { readonly precision: Precision; readonly notes: readonly string[] },
   free: () => void,
   context: Context,
 ): TrainingRun {
   const { settings, start } = plan;
-  const network = createNetwork(torch, renormalised?.model ?? start, settings);
+  const network = createNetwork(torch, renormalised?.model ?? start, { ...settings, precision });
   refuseSingleImage(network, loader);
   const objective: Objective = settings.labels === 'none' ? match(torch) : classification(torch);
   const search = plan.budget
@@ -145,7 +160,8 @@ function build(
     optimize: (gradients, rate) =>
       optimizer.step(settings.clip ? clipped(torch, gradients, settings.clip) : gradients, rate),
   });
-  const teacher = objective.needsTeacher ? teacherOf(createNetwork(torch, start)) : null;
+  const hasOriginal = objective.needsTeacher || settings.teacher === 'original';
+  const teacher = hasOriginal ? teacherOf(createNetwork(torch, start)) : null;
   const trainee: Trainee = { torch, network, optimizer, search };
   const shared = { trainee, teacher, labels: settings.labels === 'data', signal: context.signal };
   const evaluate: TrainingRun['evaluate'] = (views, split) =>
@@ -160,9 +176,10 @@ function build(
     libtorch: `${torch.version} (${torch.libtorch.kind})`,
     evaluate,
     exported: view => (renormalised ? renormalised.fold(network.exported(view)) : network.exported(view)),
-    notes: renormalised ? [renormalisedNote(renormalised)] : [],
+    precision,
+    notes: [...(renormalised ? [renormalisedNote(renormalised)] : []), ...notes],
     free,
-    async go(directory, { saveEverySeconds } = {}) {
+    async go(directory, { saveEverySeconds, onCut } = {}) {
       const checkpoint = newestCheckpoint(directory.path, context.say);
       const from: Progress = checkpoint ?? { step: 0, seconds: 0, images: 0 };
       if (checkpoint) loadCheckpoint(directory.path, checkpoint, trainee);
@@ -187,6 +204,7 @@ function build(
           learningRate: learningRate(settings.lr, settings.steps, settings.warmup),
           from,
           saveEverySeconds,
+          onCut,
           onStep(event) {
             if (event.step === 1 && settings.labels === 'none') refuseOtherStatistics(event.L, plan);
             emit({ ...event });
@@ -197,7 +215,7 @@ function build(
           },
           async onEpoch(step) {
             if (step === settings.steps) method.result();
-            const { scores, gap } = await evaluate(method.views, 'validation');
+            const { scores, gap } = await evaluate(method.views(step - 1), 'validation');
             const shares = Object.fromEntries(Object.entries(scores).map(([view, score]) => [view, score.accuracy]));
             emit({ type: 'evaluation', step, split: 'validation', ...shares, ...(gap ?? {}) });
           },

@@ -162,6 +162,15 @@ export interface Mode {
 /** A compiled node: tensors of its inputs (null where left out) to tensors of its outputs. */
 export type Forward = (inputs: readonly (Tensor | null)[], mode: Mode) => Tensor | readonly Tensor[];
 
+/** A call that computes a node together with those behind it. */
+export interface Chain {
+  /** How many of the nodes behind it. */
+  readonly length: number;
+  /** Values that it takes besides the node's own inputs, which come first. */
+  readonly inputs: readonly string[];
+  readonly forward: Forward;
+}
+
 /**
  * What becomes of a channel that is zero in every operand. `zero`: zero; `absorbs`: zero already when one operand is;
  * `constant`: something else; `mixes`: other channels change too.
@@ -194,6 +203,11 @@ export interface Operator {
   readonly forward?: (n: NodeView, engine: Engine) => Forward;
   /** The same, overwriting the first input. */
   readonly forwardInPlace?: (n: NodeView, engine: Engine) => Forward;
+  /**
+   * The longest chain that one call can compute; null: none.
+   * @param behind the nodes after it in a row, each the only reader of the one before
+   */
+  readonly forwardChain?: (n: NodeView, behind: readonly NodeView[], engine: Engine) => Chain | null;
   /** Its backward pass does not look at its output, so the next node may overwrite it. */
   readonly overwritable: boolean;
   readonly cut?: (n: NodeView, kept: Kept) => Follow | null;

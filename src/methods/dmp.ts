@@ -1,26 +1,27 @@
-import { type MethodFactory, phaseAt } from '../train/method.ts';
+import { lasting, type MethodFactory, phaseAt, searchPhases } from '../train/method.ts';
+import { alone } from './alone.ts';
 
 /**
  * Differentiable mask pruning: the soft network alone, cut at the end (docs/method.md, Methods). The control whose
  * discretization gap S2HPruner closes: theta and u learn from L, u from R; nothing ever runs the hard network.
  */
-export const dmp: MethodFactory = ({ torch, network, objective, search: found, settings, steps, optimize }) => {
-  const search = found!;
+export const dmp: MethodFactory = context => {
+  const { torch, network, objective, settings, steps, optimize } = context;
+  const search = context.search!;
   const theta = network.parameters;
-  const phases = [
-    { name: 'warm-up', start: 0 },
-    { name: 'search', start: Math.round(settings.searchFrom * steps) },
-    { name: 'finish', start: Math.round(settings.searchUntil * steps) },
-  ];
+  const phases = searchPhases(settings, steps);
+  const [, searching, freezing, finishing] = phases;
+  const finish = alone(context, finishing.start);
 
   return {
-    phases,
-    views: ['soft', 'hard'],
+    phases: lasting(phases, steps),
+    views: step => (step < finishing.start ? ['soft', 'hard'] : ['hard']),
 
     step(x, target, step, learningRate) {
-      if (step === phases[1].start) search.sort(network.values);
-      if (step === phases[2].start) search.freeze();
-      const moving = phaseAt(phases, step).name === 'search';
+      if (step === searching.start) search.sort(network.values);
+      if (step === freezing.start) search.freeze();
+      if (step >= finishing.start) return finish(x, target, step, learningRate);
+      const moving = phaseAt(phases, step) === searching && step % settings.maskEvery === 0;
       const masks = search.masks();
       network.setMask(masks.w);
       network.setKept(masks.kept);
@@ -37,7 +38,7 @@ export const dmp: MethodFactory = ({ torch, network, objective, search: found, s
         search.move(
           { gL: toMask, gG: toMask.map(g => g.map(() => 0)), gR: R.gradient },
           R.ratio,
-          settings.maskLearningRate,
+          settings.maskLearningRate * settings.maskEvery,
         );
       }
       return { L: torch.item(L), R: R.value, ratio: R.ratio };
@@ -48,7 +49,8 @@ export const dmp: MethodFactory = ({ torch, network, objective, search: found, s
       const { w, kept } = search.masks();
       network.setMask(w);
       network.setKept(kept);
-      network.forget();
+      // Once it has trained alone its statistics are its own.
+      if (finishing.start >= steps) network.forget();
       return kept;
     },
   };

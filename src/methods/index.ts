@@ -1,10 +1,15 @@
 import type { MethodFactory, Routes } from '../train/method.ts';
 import { dmp } from './dmp.ts';
+import { l1 } from './l1.ts';
 import { plain } from './plain.ts';
+import { random } from './random.ts';
 import { s2h } from './s2h.ts';
+import { uniform } from './uniform.ts';
 
-/** Every method; one line adds one. */
-export const methods = { s2h, dmp, plain } satisfies Record<string, MethodFactory>;
+/** Every method that prunes; one line adds one. */
+export const pruningMethods = { s2h, dmp, l1, uniform, random } satisfies Record<string, MethodFactory>;
+/** The same, and training without pruning. */
+export const methods = { ...pruningMethods, plain };
 export type MethodName = keyof typeof methods;
 
 const route = (

@@ -1,5 +1,6 @@
 import type { Tensor } from '../graph/engine.ts';
-import { type Direction, type MethodFactory, phaseAt, weighted } from '../train/method.ts';
+import { type Direction, lasting, type MethodFactory, phaseAt, searchPhases, weighted } from '../train/method.ts';
+import { alone } from './alone.ts';
 
 /**
  * S2HPruner: soft-to-hard distillation (Lin et al., NeurIPS 2024, arXiv 2410.07046), Algorithm 1.
@@ -12,16 +13,15 @@ import { type Direction, type MethodFactory, phaseAt, weighted } from '../train/
  * theta learns from L through the soft network and from G through the hard one; u learns from L and G through the soft
  * network, and from R. G never reaches theta through the soft network ("decoupled"), unless a route says so.
  */
-export const s2h: MethodFactory = ({ torch, network, objective, search: found, settings, steps, optimize }) => {
-  const search = found!;
+export const s2h: MethodFactory = context => {
+  const { torch, network, objective, settings, steps, optimize } = context;
+  const search = context.search!;
   const theta = network.parameters;
   const { routes, lossCoefficient: beta, gapCoefficient: gamma } = settings;
   const { grad, detach } = torch;
-  const phases = [
-    { name: 'warm-up', start: 0 },
-    { name: 'search', start: Math.round(settings.searchFrom * steps) },
-    { name: 'finish', start: Math.round(settings.searchUntil * steps) },
-  ];
+  const phases = searchPhases(settings, steps);
+  const [, searching, freezing, finishing] = phases;
+  const finish = alone(context, finishing.start);
   const all = (tensors: readonly Tensor[]) => tensors.map(detach);
   const none = theta.map(() => null);
   /** Gradients of a loss on the routes that are open: to theta, and to w. */
@@ -35,13 +35,14 @@ export const s2h: MethodFactory = ({ torch, network, objective, search: found, s
     direction === 'soft-hard' ? objective.gap(s, h) : objective.gap(h, s);
 
   return {
-    phases,
-    views: ['soft', 'hard'],
+    phases: lasting(phases, steps),
+    views: step => (step < finishing.start ? ['soft', 'hard'] : ['hard']),
 
     step(x, target, step, learningRate) {
-      if (step === phases[1].start) search.sort(network.values);
-      if (step === phases[2].start) search.freeze();
-      const moving = phaseAt(phases, step).name === 'search';
+      if (step === searching.start) search.sort(network.values);
+      if (step === freezing.start) search.freeze();
+      if (step >= finishing.start) return finish(x, target, step, learningRate);
+      const moving = phaseAt(phases, step) === searching && step % settings.maskEvery === 0;
       const throughSoft = routes.weightsThroughSoft ?? (moving ? routes.masksThroughSoft : null);
 
       const masks = search.masks(); // w, m, E, c
@@ -83,7 +84,7 @@ export const s2h: MethodFactory = ({ torch, network, objective, search: found, s
           gG: toLogits(gGsoft.mask, routes.coefficient),
           gR: routes.resourceToMasks ? R.gradient : R.gradient.map(g => g.map(() => 0)),
         };
-        search.move(gradients, R.ratio, settings.maskLearningRate);
+        search.move(gradients, R.ratio, settings.maskLearningRate * settings.maskEvery);
       }
       return { L: torch.item(L), G: torch.item(G), R: R.value, ratio: R.ratio };
     },

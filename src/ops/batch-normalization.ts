@@ -1,4 +1,13 @@
-import { operator, runningMean, runningVariance, scale, shift } from '../graph/operator.ts';
+import type { Engine } from '../graph/engine.ts';
+import {
+  type Forward,
+  type NodeView,
+  operator,
+  runningMean,
+  runningVariance,
+  scale,
+  shift,
+} from '../graph/operator.ts';
 import { untrainable } from './families/untrainable.ts';
 
 /** Batch normalisation over axis 1. https://onnx.ai/onnx/operators/onnx__BatchNormalization.html (7, 9, 14, 15) */
@@ -9,19 +18,33 @@ export const BatchNormalization = operator('BatchNormalization', {
   shape: n => [n.type(0), ...n.outputs.slice(1).map(() => ({ elemType: n.type(0).elemType, shape: [n.shape(0)[1]] }))],
   couple: n => `N C *, C, C, C, C -> N C *${', C'.repeat(n.outputs.length - 1)}`,
   zero: () => 'constant',
-  forward(n, engine) {
-    if (n.int('training_mode', 0) === 1 || n.int('spatial', 1) === 0 || n.outputs.some((name, i) => i > 0 && name)) {
-      throw untrainable(
-        n,
-        'its training outputs are used, or it is not per channel',
-        'Export the model in evaluation mode: model.eval(), training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False.',
-      );
-    }
-    const batchNorm = engine.op('batch_norm');
-    const epsilon = n.float('epsilon', 1e-5);
-    // ONNX weighs the old running value, libtorch the new one.
-    const momentum = 1 - n.float('momentum', 0.9);
-    return ([x, gamma, beta, mean, variance], { training }) =>
-      batchNorm(x, gamma, beta, mean, variance, training, momentum, epsilon, true);
+  forward: (n, engine) => normalised(n, engine, false),
+  forwardChain(n, behind, engine) {
+    const [next] = behind;
+    const residual = next?.opType === 'Add' ? next.inputs[next.inputs[0] === n.outputs[0] ? 1 : 0] : null;
+    const added = residual && residual !== n.outputs[0] && sameShapes(next) ? 1 : 0;
+    const relu = behind[added]?.opType === 'Relu' ? 1 : 0;
+    if (added + relu === 0) return null;
+    return { length: added + relu, inputs: added ? [residual!] : [], forward: normalised(n, engine, relu === 1) };
   },
 });
+
+const sameShapes = (n: NodeView) =>
+  n.type(0).shape !== null && n.type(1).shape !== null && String(n.shape(0)) === String(n.shape(1));
+
+/** In one pass with what is added to it, its sixth input, and a ReLU (native/batch_norm_relu.cc). */
+function normalised(n: NodeView, engine: Engine, relu: boolean): Forward {
+  if (n.int('training_mode', 0) === 1 || n.int('spatial', 1) === 0 || n.outputs.some((name, i) => i > 0 && name)) {
+    throw untrainable(
+      n,
+      'its training outputs are used, or it is not per channel',
+      'Export the model in evaluation mode: model.eval(), training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False.',
+    );
+  }
+  const batchNorm = engine.op('s2hpruner::batch_norm_relu');
+  const epsilon = n.float('epsilon', 1e-5);
+  // ONNX weighs the old running value, libtorch the new one.
+  const momentum = 1 - n.float('momentum', 0.9);
+  return ([x, gamma, beta, mean, variance, residual = null], { training }) =>
+    batchNorm(x, gamma, beta, mean, variance, residual, training, momentum, epsilon, relu);
+}

@@ -10,6 +10,7 @@ import { l1 } from './criteria/l1.ts';
 import { l2 } from './criteria/l2.ts';
 import { lamp } from './criteria/lamp.ts';
 import { normScales, outWeights } from './criteria/members.ts';
+import { inWeights, outgoing } from './criteria/outgoing.ts';
 import { random } from './criteria/random.ts';
 import type { Coupling, Group } from './groups.ts';
 
@@ -22,6 +23,7 @@ export const importance = {
   'bn-scale': bnScale,
   fpgm,
   lamp,
+  outgoing,
   random,
 } satisfies Record<string, Importance>;
 export type ImportanceName = keyof typeof importance;
@@ -36,6 +38,7 @@ const sources: Readonly<
   'bn-scale': { what: 'BatchNormalization', of: normScales },
   fpgm: { what: 'weight', of: outWeights },
   lamp: { what: 'weight', of: outWeights },
+  outgoing: { what: 'weight that reads them', of: inWeights },
   random: { what: 'number', of: null },
 };
 

@@ -17,6 +17,8 @@ export interface PruneReport {
   readonly model: string;
   readonly data: string;
   readonly method: string;
+  /** The start was a trained file. */
+  readonly trainedStart: boolean;
   readonly directory: string;
   readonly budget: { readonly resource: string; readonly value: number };
   readonly macs: Change;
@@ -25,7 +27,8 @@ export interface PruneReport {
   readonly accuracy: {
     readonly measure: string;
     readonly dense: Accuracy | null;
-    readonly soft: Accuracy;
+    readonly soft?: Accuracy;
+    readonly cut?: Accuracy;
     readonly hard: Accuracy;
     readonly onnx: Accuracy;
   };
@@ -39,7 +42,7 @@ export interface PruneReport {
       readonly after: number;
       readonly images: number;
     }[];
-  };
+  } | null;
   readonly gap: { readonly js: number; readonly l2: number } | null;
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
   readonly certificate: {
@@ -93,9 +96,10 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   );
   const imitated = accuracy.measure !== 'labels';
   const rows = [
-    ['network', `${imitated ? 'answers like the original' : 'top-1'} (95 % interval)`],
-    ...(imitated ? [] : [[changed.against === 'start' ? 'start' : 'start (untrained)', share(accuracy.dense)]]),
-    ['soft (full width, masked)', share(accuracy.soft)],
+    ['network', imitated ? 'answers like the original' : 'top-1'],
+    ...(imitated ? [] : [[result.trainedStart ? 'start' : 'start (untrained)', share(accuracy.dense)]]),
+    ...(accuracy.soft ? [['soft (full width, masked)', share(accuracy.soft)]] : []),
+    ...(accuracy.cut ? [['at the moment of the cut', share(accuracy.cut)]] : []),
     ['hard (cut)', share(accuracy.hard)],
     ['pruned.onnx, by ONNX Runtime', share(accuracy.onnx)],
   ];
@@ -114,9 +118,6 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
     ],
     { align: ['right', 'right', 'right', 'right', 'right'], style },
   );
-  const worst = changed.worstClasses.map(
-    ({ name, before, after, images }) => `${name} ${before} to ${after} of ${images}`,
-  );
   const error = (value: number | null) => value?.toExponential(1) ?? 'not measured';
   const proof = [
     `${certificate.passed ? 'passed' : 'FAILED'}: the file computes what was trained. Largest error ${error(certificate.maxAbsError)}`,
@@ -126,7 +127,7 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   const sections = [
     ...(style === 'markdown' ? [`# ${result.model} on ${result.data}, pruned by ${result.method}`] : []),
     accuracies,
-    `${changed.images} of ${changed.of} test images changed their answer against the ${changed.against === 'start' ? 'start' : 'soft network'}${worst.length ? `; classes that lost most: ${worst.join(', ')}` : ''}.`,
+    ...(changed ? [changedAnswers(changed)] : []),
     costs,
     heading(style === 'markdown' ? 'Latency' : 'Latency in ONNX Runtime'),
     latency,
@@ -162,4 +163,10 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
       .join(', '),
   ].join('\n\n');
   return `${page}\n`;
+}
+
+function changedAnswers({ images, of, against, worstClasses }: NonNullable<PruneReport['changed']>): string {
+  const worst = worstClasses.map(({ name, before, after, images: all }) => `${name} ${before} to ${after} of ${all}`);
+  const lost = worst.length ? `; classes that lost most: ${worst.join(', ')}` : '';
+  return `${images} of ${of} test images changed their answer against the ${against === 'start' ? 'start' : 'soft network'}${lost}.`;
 }

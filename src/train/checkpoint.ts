@@ -178,6 +178,13 @@ export function loadCheckpoint(directory: string, checkpoint: Checkpoint, traine
     }
     optimizer.load(state);
   });
+  if (tensors['teacher/0']) {
+    network.keepTeacher();
+    torch.noGrad(() => {
+      for (const [i, tensor] of network.teacher!.entries())
+        torch.write(tensor, Float32Array.from(data(`teacher/${i}`) as Float32Array));
+    });
+  }
   network.met.set(data('network/met') as Uint8Array);
   network.reload();
   network.setMask((data('network/mask') as Float32Array).subarray(0, network.met.length));
@@ -204,6 +211,7 @@ function tensorsOf(trainee: Trainee): Record<string, SafeTensor> {
   const tensors: Record<string, SafeTensor> = {};
   for (const [name, tensor] of stateTensors(trainee)) tensors[name] = float(tensor);
   for (const [name, tensor] of Object.entries(optimizer.state())) tensors[`optimizer/${name}`] = float(tensor);
+  for (const [i, tensor] of (network.teacher ?? []).entries()) tensors[`teacher/${i}`] = float(tensor);
   tensors['network/met'] = { dtype: 'U8', shape: [network.met.length], data: network.met.slice() };
   tensors['network/kept'] = { dtype: 'U8', shape: [network.met.length], data: keptFlags(network) };
   tensors['network/mask'] = float(network.mask);

@@ -29,6 +29,8 @@ export interface LoopOptions {
    * changes is not saved: called again from the same checkpoint, it has to do the same.
    */
   onEpoch(step: number): Promise<void>;
+  /** Called before the first step of a phase that trains the hard network alone; after a resume it may be called again. */
+  onCut?(): Promise<void> | void;
 }
 
 export interface Progress {
@@ -85,6 +87,8 @@ export async function train(options: LoopOptions): Promise<Trained> {
   };
   if (await endOfEpoch()) return stop();
   while (step < steps) {
+    const phase = phaseAt(method.phases, step);
+    if (phase.alone && phase.start === step) await options.onCut?.();
     const began = performance.now();
     const batch = await loader.at(step);
     const learningRate = options.learningRate(step);
@@ -101,7 +105,7 @@ export async function train(options: LoopOptions): Promise<Trained> {
       type: 'step',
       step,
       steps,
-      phase: phaseAt(method.phases, step - 1).name,
+      phase: phase.name,
       learningRate,
       ...report,
       imagesPerSecond: images / seconds,
@@ -127,11 +131,15 @@ export function onDevice(
   const isFlat = graph.types.get(graph.inputs[0])?.shape?.length === 2;
   const n = batch.labels.length;
   const x = torch.tensor(batch.images, isFlat ? [n, batch.images.length / n] : batch.shape);
+  let answers: readonly Tensor[] | null = null;
   return {
     x,
     target: {
       labels: labels ? torch.tensor(BigInt64Array.from(batch.labels, BigInt), [batch.labels.length]) : null,
-      teacher: teacher ? torch.noGrad(() => teacher(x)) : null,
+      get teacher() {
+        if (teacher) answers ??= torch.noGrad(() => teacher(x));
+        return answers;
+      },
     },
   };
 }

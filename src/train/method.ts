@@ -10,7 +10,13 @@ export interface Phase {
   readonly name: string;
   /** First step. */
   readonly start: number;
+  /** The network is cut when it begins: from then on the compact hard network is trained alone. */
+  readonly alone?: boolean;
 }
+
+/** Who teaches the compact network while it is trained alone; `soft`: the soft network as it was at the cut. */
+export const teachers = ['none', 'original', 'soft'] as const;
+export type Teacher = (typeof teachers)[number];
 
 /** What a method works with. */
 export interface MethodContext {
@@ -51,11 +57,20 @@ export interface MethodSettings {
   /** Coefficients of L and G for the weights. */
   readonly lossCoefficient: number;
   readonly gapCoefficient: number;
-  /** Shares of the steps at which the masks begin to move and are frozen. */
+  /** Shares of the steps at which the masks begin to move and are frozen, and from which the hard network is alone (1: never). */
   readonly searchFrom: number;
   readonly searchUntil: number;
+  readonly finishFrom: number;
   /** Step length of u. */
   readonly maskLearningRate: number;
+  /** u moves at every so-manieth step, by as many step lengths. */
+  readonly maskEvery: number;
+  readonly teacher: Teacher;
+  /** alpha and T of a step with a teacher: alpha L + (1 - alpha) T^2 G_T. */
+  readonly labelWeight: number;
+  readonly teacherTemperature: number;
+  /** Of what a method draws at random. */
+  readonly seed: number;
 }
 
 export interface StepReport {
@@ -73,11 +88,26 @@ export interface Method {
   step(images: Tensor, target: Target, step: number, learningRate: number): StepReport;
   /** The channels of the hard network; null for a method that cuts nothing. Freezes what still moves. */
   result(): KeptChannels | null;
-  /** Views that the method trains, for evaluation. */
-  readonly views: readonly ('dense' | 'soft' | 'hard')[];
+  /** Views that a step trains, for evaluation. */
+  views(step: number): readonly ('dense' | 'soft' | 'hard')[];
 }
 
 export type MethodFactory = (context: MethodContext) => Method;
+
+/** The phases of a search and what comes after it. */
+export function searchPhases({ searchFrom, searchUntil, finishFrom }: MethodSettings, steps: number): Phase[] {
+  const at = (share: number) => Math.round(share * steps);
+  return [
+    { name: 'warm-up', start: 0 },
+    { name: 'search', start: at(searchFrom) },
+    { name: 'freeze', start: at(searchUntil) },
+    { name: 'finish', start: finishFrom < 1 ? at(finishFrom) : steps, alone: true },
+  ];
+}
+
+/** The phases that have a step. */
+export const lasting = (phases: readonly Phase[], steps: number): Phase[] =>
+  phases.filter(({ start }, i) => start < (phases[i + 1]?.start ?? steps));
 
 /** The phase of a step. */
 export const phaseAt = (phases: readonly Phase[], step: number): Phase =>

@@ -13,6 +13,7 @@ import { withConstants } from '../rewrite/with-constants.ts';
 import type { Torch } from '../torch/index.ts';
 import { UserError } from '../util/errors.ts';
 import { createHardView, type Statistics } from './hard-view.ts';
+import type { Precision } from './precision.ts';
 import { compile } from './program.ts';
 
 /**
@@ -36,6 +37,12 @@ export interface Network {
   soft(images: Tensor, training: boolean): Tensor[];
   /** Outputs of the hard network at its compact size. */
   hard(images: Tensor, training: boolean): Tensor[];
+  /** Remember the soft network as it is, for `taught`. */
+  keepTeacher(): void;
+  /** What was remembered: parameters, statistics and mask; null before. */
+  readonly teacher: readonly Tensor[] | null;
+  /** Outputs of the soft network that was remembered, in evaluation mode. */
+  taught(images: Tensor): Tensor[];
   /** @param w one factor per channel of the prunable groups */
   setMask(w: ArrayLike<number>): void;
   /** Which channels the hard network has. */
@@ -55,12 +62,18 @@ export interface Network {
   exported(view: 'soft' | 'hard'): OnnxModel;
 }
 
+export interface NetworkOptions extends CouplingOptions {
+  readonly precision?: Precision;
+}
+
 /**
  * Bring a model under the engine.
- * @param options what of grouped convolutions and of attention may go
+ * @param options what of grouped convolutions and of attention may go; the precision of forward and backward passes in
+ *   training mode (evaluation is always in float32)
  * @throws UserError E_NOTHING_TO_TRAIN, E_INPUTS, E_FIXED_BATCH, E_NO_FORWARD
  */
-export function createNetwork(torch: Torch, original: OnnxModel, options: CouplingOptions = {}): Network {
+export function createNetwork(torch: Torch, original: OnnxModel, options: NetworkOptions = {}): Network {
+  const { precision = 'float32' } = options;
   const model = unshare(original, operators);
   const graph = buildGraph(freeBatch(model, operators), operators);
   if (graph.inputs.length !== 1) {
@@ -109,6 +122,11 @@ export function createNetwork(torch: Torch, original: OnnxModel, options: Coupli
   const vectors = maskVectors(torch, coupling, points);
   const hard = createHardView(torch, coupling, outputs, bound, names.length, softBound, statistics);
   const layout = (images: Tensor) => torch.channelsLast(images);
+  const inPrecision = (training: boolean, run: () => Tensor[]): Tensor[] =>
+    training && precision === 'bfloat16'
+      ? torch.autocast('bfloat16', run).map(output => torch.to(output, 'float32'))
+      : run();
+  let teacher: readonly Tensor[] | null = null;
 
   return {
     model,
@@ -118,9 +136,21 @@ export function createNetwork(torch: Torch, original: OnnxModel, options: Coupli
     parameters,
     mask,
     statistics,
-    dense: (images, training) => full.run([layout(images)], softBound, { training }),
-    soft: (images, training) => full.run([layout(images)], softBound, { training }, vectors(mask)),
-    hard: (images, training) => hard.run(layout(images), training),
+    dense: (images, training) => inPrecision(training, () => full.run([layout(images)], softBound, { training })),
+    soft: (images, training) =>
+      inPrecision(training, () => full.run([layout(images)], softBound, { training }, vectors(mask))),
+    hard: (images, training) => inPrecision(training, () => hard.run(layout(images), training)),
+    keepTeacher() {
+      if (teacher) torch.free(...teacher);
+      teacher = torch.noGrad(() => [...softBound, mask].map(tensor => torch.keep(torch.op('clone')(tensor))));
+    },
+    get teacher() {
+      return teacher;
+    },
+    taught: images =>
+      torch.noGrad(() =>
+        full.run([layout(images)], teacher!.slice(0, -1), { training: false }, vectors(teacher!.at(-1)!)),
+      ),
     setMask(w) {
       const values = new Float32Array(coupling.channels + 1).fill(1);
       values.set(w);

@@ -5,7 +5,7 @@ import type { Torch } from '../torch/index.ts';
 export interface Target {
   /** [N] class indices; null when there are no labels. */
   readonly labels: Tensor | null;
-  /** Outputs of the original network on the same images; null when nothing is imitated. */
+  /** Outputs of the original network on the same images, worked out when they are read; null when there is no original. */
   readonly teacher: readonly Tensor[] | null;
 }
 
@@ -14,8 +14,8 @@ export interface Objective {
   readonly name: string;
   /** L, a scalar. */
   loss(outputs: readonly Tensor[], target: Target): Tensor;
-  /** G, a scalar: how far the student is from the teacher (teacher first). */
-  gap(teacher: readonly Tensor[], student: readonly Tensor[]): Tensor;
+  /** G, a scalar: how far the student is from the teacher (teacher first), of outputs divided by a temperature, 1 by default. */
+  gap(teacher: readonly Tensor[], student: readonly Tensor[], temperature?: number): Tensor;
   /** How many of a batch are right, for the curve of a run. */
   score(outputs: readonly Tensor[], target: Target): number;
   /** Whether batches need the original network's outputs. */
@@ -25,11 +25,15 @@ export interface Objective {
 /** Cross entropy with labels; KL divergence of the softmax outputs at temperature 1, batch mean (docs/method.md, Routes). */
 export function classification(torch: Torch): Objective {
   const crossEntropy = torch.op('cross_entropy_loss');
+  const divide = torch.op('div.Scalar');
   return {
     name: 'classification',
     needsTeacher: false,
     loss: ([logits], { labels }) => crossEntropy(logits, labels),
-    gap: ([teacher], [student]) => divergence(torch, teacher, student),
+    gap: ([teacher], [student], temperature = 1) =>
+      temperature === 1
+        ? divergence(torch, teacher, student)
+        : divergence(torch, divide(teacher, temperature), divide(student, temperature)),
     score: ([logits], { labels }) => correct(torch, logits, labels!),
   };
 }

@@ -6,6 +6,7 @@ import { floats, ints, isInteger, type OnnxTensor } from '../onnx/index.ts';
 import { rolesOf } from '../prune/groups.ts';
 import type { MaskPoint } from '../prune/mask-points.ts';
 import { UserError } from '../util/errors.ts';
+import { callsOf, lastUses } from './calls.ts';
 
 /** A graph as a flat list of closures: inside a step nothing is looked up by name and no attribute is parsed. */
 export interface Program {
@@ -77,34 +78,36 @@ export function compile(
   const multiply = engine.op('mul.Tensor');
   const reshape = engine.op('reshape');
 
-  const lastUse = lastUses(nodes, outputs);
-  const steps = nodes.map((node, position): Step => {
+  const calls = callsOf(graph, nodes, engine, outputs, points, node => forwardOf(graph, node, engine, outputs));
+  const lastUse = lastUses(calls, outputs);
+  const steps = calls.map(({ node, last, inputs, forward }, position): Step => {
     const roles = rolesOf(node);
-    const wired = Int32Array.from(node.inputs, (value, input) => {
+    const wired = Int32Array.from(inputs, (value, input) => {
       if (!value || given.has(value) || slots.has(value)) return slot(value);
       if (roles[input]?.kind === 'shape') return -1;
       const constant = constantTensor(graph, value, engine);
       if (constant) own.set(slot(value), constant);
       return slot(value);
     });
-    const masked = [...points.entries()].filter(
-      ([, { node: at, value }]) => at.name === node.name && node.outputs.includes(value),
-    );
+    const at = (asked: GraphNode) =>
+      [...points.entries()].filter(
+        ([, { node: of, value }]) => of.name === asked.name && asked.outputs.includes(value),
+      );
     const along = (rank: number, at: number) => Array.from({ length: rank }, (_, i) => (i === at ? -1 : 1));
     return {
-      forward: forwardOf(graph, node, engine, outputs),
+      forward,
       inputs: wired,
-      outputs: Int32Array.from(node.outputs, slot),
-      folds: masked.flatMap(([point, { fold }]) =>
+      outputs: Int32Array.from(last.outputs, slot),
+      folds: at(node).flatMap(([point, { fold }]) =>
         (fold ?? []).map(({ input, axis }) => ({ input, shape: along(node.shape(input).length, axis), point })),
       ),
-      products: masked.flatMap(([point, { fold, value, axis }]) => {
-        const output = node.outputs.indexOf(value);
-        const lengths = node.outputShape(output);
+      products: at(last).flatMap(([point, { fold, value, axis }]) => {
+        const output = last.outputs.indexOf(value);
+        const lengths = last.outputShape(output);
         const dim = lengths[axis];
         return fold
           ? []
-          : [{ output, shape: along(lengths.length, axis), point, spread: spreadOver(dim, engine, node.name) }];
+          : [{ output, shape: along(lengths.length, axis), point, spread: spreadOver(dim, engine, last.name) }];
       }),
       last: (lastUse.get(position) ?? []).map(slot),
     };
@@ -175,20 +178,6 @@ function spreadOver(dim: Dim, engine: Engine, name: string): ((mask: Tensor, len
   const [reshape, expand] = [engine.op('reshape'), engine.op('expand')];
   return (mask, length) =>
     reshape(expand(reshape(mask, [before, 1, after]), [before, length / (before * after), after]), [length]);
-}
-
-/** For the position of a node, the computed values that it is the last to read. */
-function lastUses(nodes: readonly GraphNode[], outputs: readonly string[]): Map<number, string[]> {
-  const last = new Map<string, number>();
-  nodes.forEach((node, position) => {
-    for (const value of node.outputs) if (value) last.set(value, position);
-    for (const value of node.inputs) if (last.has(value)) last.set(value, position);
-  });
-  const result = new Map<number, string[]>();
-  for (const [value, position] of last) {
-    if (!outputs.includes(value)) result.set(position, [...(result.get(position) ?? []), value]);
-  }
-  return result;
 }
 
 /** Nodes that some output needs and that are not worked out already, in order. */

@@ -20,7 +20,15 @@ export interface RunDirectory {
 }
 
 /** What a run writes before its first checkpoint. */
-const beginnings = ['start.onnx', 'start.onnx.data', 'config.json', 'events.jsonl'];
+const beginnings = [
+  'start.onnx',
+  'start.onnx.data',
+  'cut.onnx',
+  'cut.onnx.data',
+  'config.json',
+  'precision.json',
+  'events.jsonl',
+];
 /** What a killed process was writing; another process may just be making its lock. */
 const isTemporary = (file: string) => /\.(tmp|new)-\d+$/.test(file) && !isLock(file);
 const isLock = (file: string) => file.startsWith(lockFile);
@@ -65,6 +73,19 @@ export function createRunDirectory(out: string | undefined, name: string, needBy
     throw error;
   }
   return { path, file: file => join(path, file), release, discard };
+}
+
+/**
+ * Make an empty folder for several runs.
+ * @param out the folder asked for; by default `runs/<name>-<n>` with the next free number
+ * @throws UserError E_RUN_EXISTS when it holds something, E_OUT when it cannot be made
+ */
+export function makeRunFolder(out: string | undefined, name: string): string {
+  const made: string[] = [];
+  const path = resolve(out ?? nextFree(name, made));
+  if (refuseContent(path)) throw notEmpty(path);
+  makeFolder(path, made);
+  return path;
 }
 
 /**

@@ -1,4 +1,5 @@
-import type { Budget } from '../prune/budget.ts';
+import type { Admissible, Budget } from '../prune/budget.ts';
+import { inWeights } from '../prune/criteria/outgoing.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { importance, memberWeights, ranksOf } from '../prune/importance.ts';
 import type { KeptChannels } from '../prune/plan.ts';
@@ -15,8 +16,12 @@ import {
 } from './mask.ts';
 import { type ResourceRule, resourceLoss, snap } from './resource.ts';
 
-/** The order in which channels go: by L1 importance, as they stand, or at random (docs/method.md, Masks). */
-export type ChannelOrder = 'l1' | 'natural' | 'random';
+/**
+ * The order in which channels go: by the L1 norms of their filters, or of the columns that read them, as they stand, or
+ * at random (docs/method.md, Masks).
+ */
+export const channelOrders = ['l1', 'outgoing', 'natural', 'random'] as const;
+export type ChannelOrder = (typeof channelOrders)[number];
 
 export interface SearchSettings {
   readonly count: CountRule;
@@ -69,6 +74,10 @@ export interface Search {
   sort(values: (name: string) => Float32Array): void;
   /** Land on the budget and move no more. */
   freeze(): void;
+  /** Counts that are given: nothing moves from now on. */
+  fix(counts: readonly number[]): void;
+  /** The counts that every group may have. */
+  readonly admissible: Admissible;
   readonly frozen: boolean;
   state(): SearchState;
   load(state: SearchState): void;
@@ -128,7 +137,11 @@ export function createSearch(coupling: Coupling, budget: Budget, settings: Searc
     sort(values) {
       const { order, seed } = settings;
       if (order === 'natural') return;
-      ranks = coupling.groups.map(group => ranksOf(importance[order](group, { coupling, values, seed })));
+      const context = { coupling, values, seed };
+      ranks = coupling.groups.map(group => {
+        const isRead = order !== 'outgoing' || inWeights(group, coupling).length > 0;
+        return ranksOf(importance[isRead ? order : 'l1'](group, context));
+      });
     },
     freeze() {
       if (counts) return;
@@ -136,6 +149,10 @@ export function createSearch(coupling: Coupling, budget: Budget, settings: Searc
       u = landed.u.map(recentred);
       counts = landed.counts;
     },
+    fix(given) {
+      counts = given;
+    },
+    admissible: groups.map(group => [...group.counts]),
     get frozen() {
       return counts !== null;
     },

@@ -12,6 +12,12 @@ export function wilsonInterval(count: number, n: number): [number, number] {
   return [count === 0 ? 0 : Math.max(0, center - half), count === n ? 1 : Math.min(1, center + half)];
 }
 
+/** Standard error of a share: that of its interval, so that it is not 0 when all or none were seen. */
+export function shareError(count: number, n: number): number {
+  const [low, high] = wilsonInterval(count, n);
+  return (high - low) / 2 / 1.959963984540054;
+}
+
 /**
  * The q-quantile, linear between order statistics: with h = (n − 1) q it is x₍⌊h⌋₎ + (h − ⌊h⌋)(x₍⌊h⌋₊₁₎ − x₍⌊h⌋₎),
  * definition 7 of Hyndman and Fan (1996), NumPy's default. NaN of nothing.

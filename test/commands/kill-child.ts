@@ -19,6 +19,6 @@ const started =
         context,
       )
     : await resumeRun('prune', { resume }, context);
-const run = await prepareTraining(started.plan, context);
+const run = await prepareTraining(started.plan, started.directory, context);
 await run.go(started.directory, { saveEverySeconds: 0 });
 process.exit(0);

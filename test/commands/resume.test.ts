@@ -45,7 +45,7 @@ describe('a run that is stopped and goes on ends like one that is not', () => {
     await prune({ ...settings, out: whole });
     const steps = log(whole).filter(({ type }) => type === 'step');
     expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
-    expect([...new Set(steps.map(({ phase }) => phase))]).toEqual(['warm-up', 'search', 'finish']);
+    expect([...new Set(steps.map(({ phase }) => phase))]).toEqual(['warm-up', 'search', 'freeze']);
     expect(log(whole).filter(({ type }) => type === 'evaluation')).toHaveLength(3);
   });
 
@@ -127,6 +127,36 @@ describe('a run that is stopped and goes on ends like one that is not', () => {
 describe('so does every kind of run', () => {
   test('the control method', async () => {
     const { whole, parts } = await twice(prune, prune, { ...settings, method: 'dmp' }, afterStep(8));
+    expect(hashes(parts)).toEqual(hashes(whole));
+    expect(log(parts)).toEqual(log(whole));
+  });
+
+  test.each([
+    ['the compact network alone, taught by the soft one', { finishFrom: 0.7, teacher: 'soft' as const }, 16],
+    ['the same, stopped at the cut', { finishFrom: 0.7, teacher: 'soft' as const }, 14],
+    ['freeze, then the compact network alone on the labels', { finishFrom: 0.8 }, 15],
+  ])('%s', async (_, more, at) => {
+    const { whole, parts } = await twice(prune, prune, { ...settings, ...more }, afterStep(at));
+    expect(hashes(parts, ['cut.onnx'])).toEqual(hashes(whole, ['cut.onnx']));
+    expect(hashes(parts)).toEqual(hashes(whole));
+    expect(log(parts)).toEqual(log(whole));
+  });
+
+  test('a precision that a probe chose', async () => {
+    const { whole, parts } = await twice(prune, prune, { ...settings, precision: 'auto' }, afterStep(9));
+    const chosen = (folder: string) => JSON.parse(readFileSync(join(folder, 'precision.json'), 'utf8')).precision;
+    const result = JSON.parse(readFileSync(join(parts, 'result.json'), 'utf8'));
+    expect(result.precision).toBe(chosen(parts));
+    expect(result.notes.join()).toContain(`computed in ${chosen(parts)}`);
+    if (chosen(whole) === chosen(parts)) expect(hashes(parts)).toEqual(hashes(whole));
+  });
+
+  test('widths at random, taught by the file', async () => {
+    const model = join(scratch(), 'start.onnx');
+    writeModel(buildNetwork('resnet8', { classes: 4, channels: 3, size: [8, 8], seed: 3, width: 4 }), model);
+    const { width: _, searchFrom: __, searchUntil: ___, ...rest } = settings;
+    const options = { ...rest, model, labels: 'none' as const, method: 'random' as const };
+    const { whole, parts } = await twice(prune, prune, options, afterStep(9));
     expect(hashes(parts)).toEqual(hashes(whole));
     expect(log(parts)).toEqual(log(whole));
   });

@@ -1,8 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { dmp } from '../../src/methods/dmp.ts';
 import { methods, routes } from '../../src/methods/index.ts';
+import { l1 } from '../../src/methods/l1.ts';
 import { plain } from '../../src/methods/plain.ts';
+import { random } from '../../src/methods/random.ts';
 import { s2h } from '../../src/methods/s2h.ts';
+import { uniform } from '../../src/methods/uniform.ts';
 import { cutModel } from '../../src/prune/cut.ts';
 import { keptIndices } from '../../src/prune/plan.ts';
 import { openEngine, type Torch } from '../../src/torch/index.ts';
@@ -21,7 +24,7 @@ const share = ({ search }: Run, kept: readonly (readonly unknown[])[]) =>
   search.budget.cost.at(kept.map(channels => channels.length)) / search.budget.cost.full;
 
 test('the table has every method', () => {
-  expect(methods).toEqual({ s2h, dmp, plain });
+  expect(methods).toEqual({ s2h, dmp, l1, uniform, random, plain });
 });
 
 describe.each([

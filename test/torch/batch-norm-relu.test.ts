@@ -1,0 +1,124 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Arg, Tensor } from '../../src/graph/engine.ts';
+import { openEngine, type Torch } from '../../src/torch/index.ts';
+import { stream } from '../../src/util/random.ts';
+import { relativeError } from './fill.ts';
+
+let torch: Torch;
+beforeAll(async () => {
+  torch = await openEngine();
+});
+
+interface Case {
+  readonly shape: readonly number[];
+  readonly residual: boolean;
+  readonly relu: boolean;
+  readonly training: boolean;
+}
+const widths = [...Array.from({ length: 33 }, (_, i) => i + 1), 100, 257, 300];
+const cases: Case[] = [
+  ...widths.map(width => ({ shape: [3, width, 5, 5], residual: true, relu: true, training: true })),
+  ...widths.map(width => ({ shape: [3, width, 5, 5], residual: false, relu: true, training: true })),
+  { shape: [2, 7, 40, 40], residual: true, relu: false, training: true },
+  { shape: [2, 7, 40, 40], residual: false, relu: false, training: true },
+  { shape: [2, 7, 40, 40], residual: true, relu: true, training: false },
+  { shape: [2, 7, 40, 40], residual: false, relu: true, training: false },
+  { shape: [9, 21], residual: true, relu: true, training: true },
+  { shape: [4, 6, 11], residual: true, relu: true, training: true },
+  { shape: [2, 6, 3, 4, 5], residual: false, relu: true, training: true },
+];
+
+/** Output, gradients of x, weight, bias and residual, and the running statistics afterwards. */
+function run(c: Case, ours: boolean): number[][] {
+  const random = stream(9, 'batch norm', ...c.shape);
+  const channels = c.shape[1];
+  const count = c.shape.reduce((a, b) => a * b);
+  const draw = (n: number, shape: readonly number[], scale = 1, offset = 0): Tensor => {
+    const numbers = Array.from({ length: n }, () => Math.fround(random.normal() * scale + offset));
+    return torch.tensor(ours ? Float32Array.from(numbers) : Float64Array.from(numbers), shape);
+  };
+  const layout = (x: Tensor) => (ours && c.shape.length === 4 ? torch.channelsLast(x) : x);
+  return torch.scope(() => {
+    // A mean of twenty deviations: sums of squares alone would lose it.
+    const x = torch.requiresGrad(layout(draw(count, c.shape, 0.5, 10)));
+    const weight = torch.requiresGrad(draw(channels, [channels]));
+    const bias = torch.requiresGrad(draw(channels, [channels]));
+    const mean = draw(channels, [channels], 1, 10);
+    const variance = torch.op('abs')(draw(channels, [channels], 0.1, 1));
+    const residual = c.residual ? torch.requiresGrad(layout(draw(count, c.shape))) : null;
+    const weights = layout(draw(count, c.shape));
+    const y = ours
+      ? torch.op('s2hpruner::batch_norm_relu')(x, weight, bias, mean, variance, residual, c.training, 0.1, 1e-5, c.relu)
+      : composed(c, x, weight, bias, mean, variance, residual);
+    const loss = torch.op('sum')(torch.op('mul.Tensor')(y, weights));
+    const gradients = torch.grad(loss, [x, weight, bias, ...(residual ? [residual] : [])]);
+    return [y, ...gradients, mean, variance].map(t => [...torch.values(t!)]);
+  });
+}
+
+function composed(c: Case, x: Tensor, w: Tensor, b: Tensor, mean: Tensor, variance: Tensor, residual: Tensor | null) {
+  const y = torch.op('batch_norm')(x, w, b, mean, variance, c.training, 0.1, 1e-5, true);
+  const sum = residual ? torch.op('add.Tensor')(y, residual) : y;
+  return c.relu ? torch.op('relu')(sum) : sum;
+}
+
+describe("the fused normalisation is libtorch's in float64, every gradient and the running statistics too", () => {
+  test.each(cases)('$shape, residual $residual, relu $relu, training $training', c => {
+    const expected = run(c, false);
+    for (const [i, values] of run(c, true).entries()) {
+      expect(relativeError(values, expected[i]), String(i)).toBeLessThan(2e-5);
+    }
+  });
+});
+
+test('in bfloat16 it is right to bfloat16', () => {
+  const random = stream(9, 'bfloat16');
+  torch.scope(() => {
+    const draw = () =>
+      torch.channelsLast(
+        torch.tensor(
+          Float32Array.from({ length: 1200 }, () => random.normal()),
+          [2, 6, 10, 10],
+        ),
+      );
+    const to = torch.op('to.dtype');
+    const bfloat16 = 15;
+    const vector = (value: number) => torch.tensor(new Float32Array(6).fill(value), [6]);
+    const [x, z] = [draw(), draw()];
+    const args = (a: Tensor, b: Tensor): Arg[] => [
+      a,
+      vector(1.5),
+      vector(0.25),
+      vector(0),
+      vector(1),
+      b,
+      true,
+      0.1,
+      1e-5,
+      true,
+    ];
+    const fused = torch.op('s2hpruner::batch_norm_relu');
+    const half = to(fused(...args(to(x, bfloat16), to(z, bfloat16))), 6);
+    expect(relativeError(torch.values(half), torch.values(fused(...args(x, z))))).toBeLessThan(2 ** -7);
+  });
+});
+
+test('what is not a number stays that, and is not turned into 0', () => {
+  torch.scope(() => {
+    const x = torch.channelsLast(torch.tensor(new Float32Array(2 * 3 * 4).fill(Number.NaN), [2, 3, 2, 2]));
+    const vector = (value: number) => torch.tensor(new Float32Array(3).fill(value), [3]);
+    const y = torch.op('s2hpruner::batch_norm_relu')(
+      x,
+      vector(1),
+      vector(0),
+      vector(0),
+      vector(1),
+      null,
+      false,
+      0.1,
+      1e-5,
+      true,
+    );
+    expect([...torch.values(y)].every(Number.isNaN)).toBe(true);
+  });
+});
