@@ -39,7 +39,7 @@ const faster = 1.05;
 
 export function renderCoverage(
   rows: readonly Coverage[],
-  { cpu, runtime, seconds }: { cpu: string; runtime: string; seconds: number },
+  { cpu, runtime, seconds, remarks }: { cpu: string; runtime: string; seconds: number; remarks: readonly string[] },
 ): string {
   const failed = rows.filter(row => row.failure !== undefined);
   const unchanged = rows.filter(row => row.failure === undefined && row.unchanged !== undefined);
@@ -51,6 +51,7 @@ export function renderCoverage(
     'Every model: inspected, cut to half of its MACs by L1 without training (`s2h cut --flops 0.5`), compared with the masked original in ONNX Runtime, and timed. Where half cannot be reached, the least that can; where MACs are not known, half of the parameters. Written by `npx tsx scripts/coverage.ts DIR...`.',
     `${rows.length} models: ${certified} certified, ${unchanged.length} unchanged with their walls named, ${failed.length} failed. Of ${classifiers.length} image classifiers ${halved.length} (${percent(classifiers.length > 0 ? halved.length / classifiers.length : 0)}) lost at least half of their MACs.`,
     `Latency of one image on one thread of ${cpu}, ONNX Runtime ${runtime}, the files in turns for ${seconds} s each; \`--round 8\`: times faster at the same budget with such widths. Error: the largest difference as a share of the output's scale.`,
+    ...remarks,
     speedText(rows),
     table([head, ...rows.map(cells)], { style: 'markdown', align: head.map(alignOf) }),
     '## Walls',

@@ -17,6 +17,7 @@ const help = `Usage: npx tsx scripts/coverage.ts DIR... [options]
   --seconds N     measuring time of a latency (default: 1)
   --inputs N      random inputs that are compared (default: 16)
   --match TEXT    only files with this in their name
+  --remark TEXT   a paragraph for the page: where the models come from; may be repeated
   --rows FILE     keep the rows there, a JSON line each, and take models that are in it from it
 `;
 
@@ -29,6 +30,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '1' },
     inputs: { type: 'string', default: '16' },
     match: { type: 'string', default: '' },
+    remark: { type: 'string', multiple: true, default: [] },
     rows: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -44,7 +46,12 @@ const files = positionals
   .flatMap(folder => readdirSync(folder).map(name => resolve(folder, name)))
   .filter(file => extname(file) === '.onnx' && basename(file).includes(values.match))
   .sort((a, b) => (basename(a) < basename(b) ? -1 : 1));
-const setting = { cpu: cpus()[0].model, runtime: await runtimeVersion(), seconds: Number(values.seconds) };
+const setting = {
+  cpu: cpus()[0].model,
+  runtime: await runtimeVersion(),
+  seconds: Number(values.seconds),
+  remarks: values.remark,
+};
 const known = new Map(rowsIn(values.rows).map(row => [row.file, row]));
 const rows: Coverage[] = [];
 for (const file of files) {

@@ -206,7 +206,9 @@ function build(
           saveEverySeconds,
           onCut,
           onStep(event) {
-            if (event.step === 1 && settings.labels === 'none') refuseOtherStatistics(event.L, plan);
+            // A network that is cut before the first step does not answer like itself, whatever its statistics.
+            const isWhole = !method.phases[0].alone;
+            if (event.step === 1 && settings.labels === 'none' && isWhole) refuseOtherStatistics(event.L, plan);
             emit({ ...event });
           },
           save(progress) {

@@ -1,4 +1,4 @@
-import type { Dim } from './operator.ts';
+import { type Dim, UnknownShape } from './operator.ts';
 
 /**
  * Symbolic lengths that are products are written as their factors, slowest first: `batch·4` is an axis of a batch and
@@ -35,6 +35,14 @@ export const symbolsOf = (dim: Dim): readonly string[] =>
   factorsOf(dim)
     .filter(factor => typeof factor === 'string')
     .sort();
+
+/** A length as a number. @throws UnknownShape where a symbol stands for nothing */
+export const lengthAt = (dim: Dim, lengths: ReadonlyMap<string, number>): number =>
+  factorsOf(dim).reduce<number>((product, factor) => {
+    const length = typeof factor === 'number' ? factor : lengths.get(factor);
+    if (length === undefined) throw new UnknownShape(`${factor} is not a length of an input`);
+    return product * length;
+  }, 1);
 
 /** Whether two lengths are equal whatever their symbols stand for. */
 export const sameLength = (a: Dim, b: Dim): boolean =>

@@ -157,6 +157,8 @@ export interface Follow {
 export interface Mode {
   /** Batch statistics and dropout (true) or running statistics (false). */
   readonly training: boolean;
+  /** What the symbols in the shapes of the graph's inputs stand for in this run. */
+  readonly lengths: ReadonlyMap<string, number>;
 }
 
 /** A compiled node: tensors of its inputs (null where left out) to tensors of its outputs. */

@@ -1,4 +1,4 @@
-import type { Admissible, Budget } from '../prune/budget.ts';
+import { type Admissible, type Budget, closeEnough, fillBudget, fits } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
 import type { Method, MethodContext } from '../train/method.ts';
 import { alone } from './alone.ts';
@@ -44,4 +44,28 @@ export function fixedWidths(context: MethodContext, choose: (choice: Choice) => 
     },
     result,
   };
+}
+
+/**
+ * Counts in the proportion of shares, as large as the budget allows; then one step more for groups where it fits, the
+ * costliest first. Where that leaves more than half a point, groups exchange steps.
+ */
+export function countsByShare({ budget, admissible }: Choice, shares: readonly number[]): number[] {
+  const countsAt = (scale: number) =>
+    admissible.map((counts, g) => counts.findLast(n => n <= scale * shares[g] * counts.at(-1)!) ?? counts[0]);
+  let [low, high] = [0, 1 / Math.min(...shares)];
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (fits(budget, countsAt(middle))) low = middle;
+    else high = middle;
+  }
+  let counts = countsAt(low);
+  const { cost, fraction } = budget;
+  const raisedBy = (group: number) => {
+    const next = admissible[group].find(n => n > counts[group]);
+    return next === undefined ? counts : counts.with(group, next);
+  };
+  const costliestFirst = [...counts.keys()].sort((a, b) => cost.at(raisedBy(b)) - cost.at(raisedBy(a)));
+  for (const group of costliestFirst) if (fits(budget, raisedBy(group))) counts = raisedBy(group);
+  return cost.at(counts) >= (fraction - closeEnough) * cost.full ? counts : fillBudget(counts, admissible, budget);
 }

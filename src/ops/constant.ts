@@ -1,5 +1,6 @@
 import { known, product, unknown } from '../graph/axes.ts';
 import { constOf, intVector } from '../graph/constants.ts';
+import { lengthAt } from '../graph/dims.ts';
 import { type Const, type NodeView, operator, shapeVector } from '../graph/operator.ts';
 import { DataType, isInteger, type OnnxTensor, tensorOf } from '../onnx/index.ts';
 
@@ -64,11 +65,15 @@ export const ConstantOfShape = operator('ConstantOfShape', {
   },
   zero: () => 'constant',
   forward(n, engine) {
-    const dims = n.outputShape(0).map(known);
+    const shape = n.outputShape(0);
     const value = Number(constOf(filling(n)).values[0]);
     const expand = engine.op('expand');
     const element = engine.tensor(Float32Array.of(value), []);
-    return () => expand(element, dims);
+    return (_, { lengths }) =>
+      expand(
+        element,
+        shape.map(dim => lengthAt(dim, lengths)),
+      );
   },
   cut(n, kept) {
     const shape = n.outputShape(0);

@@ -1,4 +1,5 @@
 import { broadcastShapes, unknown } from '../graph/axes.ts';
+import { lengthAt } from '../graph/dims.ts';
 import { type Follow, type Kept, type NodeView, operator, type Shape, shapeVector } from '../graph/operator.ts';
 import { isInteger } from '../onnx/index.ts';
 import { coupleBroadcast } from './families/broadcast.ts';
@@ -50,11 +51,12 @@ export const Expand = operator('Expand', {
   zero: () => 'zero',
   forward(n, engine) {
     const expand = engine.op('expand');
-    const lengths = n.outputShape(0).map((dim, axis) => {
-      if (typeof dim === 'number') return dim;
-      return lengthBefore(n, axis) === 1 ? unknown() : -1;
-    });
-    return ([x]) => expand(x, lengths);
+    const target = n.outputShape(0).map((dim, axis) => (dim !== 1 && lengthBefore(n, axis) === dim ? -1 : dim));
+    return ([x], { lengths }) =>
+      expand(
+        x,
+        target.map(dim => lengthAt(dim, lengths)),
+      );
   },
   cut: cutTarget,
 });

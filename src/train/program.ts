@@ -20,7 +20,12 @@ export interface Program {
    * @param masks one vector per mask point; null: none
    * @returns one tensor per output asked for
    */
-  run(inputs: readonly Tensor[], bound: readonly Tensor[], mode: Mode, masks?: readonly Tensor[] | null): Tensor[];
+  run(
+    inputs: readonly Tensor[],
+    bound: readonly Tensor[],
+    mode: Pick<Mode, 'training'>,
+    masks?: readonly Tensor[] | null,
+  ): Tensor[];
 }
 
 interface Step {
@@ -118,7 +123,8 @@ export function compile(
   return {
     bound,
     constants: made,
-    run(inputs, tensors, mode, masks = null) {
+    run(inputs, tensors, { training }, masks = null) {
+      const mode: Mode = { training, lengths: lengthsOf(graph, inputs) };
       const values: (Tensor | null)[] = Array(size).fill(null);
       for (const [index, tensor] of own) values[index] = tensor;
       inputSlots.forEach((index, i) => {
@@ -179,6 +185,16 @@ function spreadOver(dim: Dim, engine: Engine, name: string): ((mask: Tensor, len
   return (mask, length) =>
     reshape(expand(reshape(mask, [before, 1, after]), [before, length / (before * after), after]), [length]);
 }
+
+/** What the symbols in the shapes of the inputs stand for. */
+const lengthsOf = (graph: Graph, inputs: readonly Tensor[]): Map<string, number> =>
+  new Map(
+    graph.inputs.flatMap((name, i) =>
+      (graph.types.get(name)?.shape ?? []).flatMap((dim, axis) =>
+        typeof dim === 'string' ? [[dim, inputs[i].shape[axis]] as const] : [],
+      ),
+    ),
+  );
 
 /** Nodes that some output needs and that are not worked out already, in order. */
 function liveNodes(graph: Graph, outputs: readonly string[]): GraphNode[] {
