@@ -120,7 +120,7 @@ export const methodOptions = {
     .enum(channelOrders)
     .optional()
     .describe(
-      'which channels of a group go last: by the norms of their filters or of the columns that read them (default: l1, from a file without BatchNormalization outgoing; fixed when the masks begin to move)',
+      'which channels of a group go last: those that the outputs depend on most, those with the largest filters, the first, any (default: l1; from a trained file fisher; fixed when the masks begin to move)',
     ),
   round: z.int().positive().optional().describe('channel counts are multiples of it (default: 1)'),
   ...couplingOptions,

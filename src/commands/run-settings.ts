@@ -17,8 +17,6 @@ export interface Circumstances {
   readonly trained: boolean;
   /** It has BatchNormalization, or gets one while it is trained. */
   readonly normalised: boolean;
-  /** Its convolutions have none in the file: what scaled their filters is folded into them. */
-  readonly folded: boolean;
   readonly dataName: string;
   readonly trainImages: number;
 }
@@ -115,6 +113,16 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
   const steps = given.steps ?? Math.max(1, Math.round(epochs * stepsPerEpoch));
   const phases = phasesOf(pick, at.trained && given.method !== 'dmp');
   const { searchFrom, searchUntil } = phases;
+  const order = pick('order', at.trained ? 'fisher' : 'l1');
+  if (order === 'fisher' && !at.trained) {
+    throw new UserError(
+      'E_OPTION',
+      '--order fisher looks at the outputs of a trained network, and the run starts from none.',
+      {
+        usage: true,
+      },
+    );
+  }
   const teacher = teacherOf(given, preset, phases.finishFrom, at.trained);
   const maskSteps = Math.max(1, Math.round((searchUntil - searchFrom) * steps));
   return {
@@ -147,7 +155,7 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     kappa: pick('kappa', 2),
     relax: pick('relax', 0.01),
     perMember: pick('perMember', true),
-    order: pick('order', at.trained && at.folded ? 'outgoing' : 'l1'),
+    order,
     round: pick('round', 1),
     grouped: pick('grouped', 'equal'),
     attention: pick('attention', 'heads'),

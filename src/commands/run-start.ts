@@ -81,13 +81,12 @@ export async function beginRun(request: Request, context: Context): Promise<Star
   const { graph, coupling } = coupled(start, given);
   refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
-  const folded = normalisable(graph).length > 0;
   const normalised =
-    graph.nodes.some(node => node.opType.endsWith('Normalization')) || (trainedStart && !given.keepFolded && folded);
+    graph.nodes.some(node => node.opType.endsWith('Normalization')) ||
+    (trainedStart && !given.keepFolded && normalisable(graph).length > 0);
   const settings = settle(given, {
     trained: trainedStart,
     normalised,
-    folded,
     dataName: dataset.name,
     trainImages: dataset.train.size,
   });

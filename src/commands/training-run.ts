@@ -20,6 +20,7 @@ import { type Renormalised, withNormalisation } from '../train/renormalised.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
 import { learningRate } from '../train/schedule.ts';
 import { createSearch, type Search } from '../train/search.ts';
+import { sensitivity } from '../train/sensitivity.ts';
 import { UserError } from '../util/errors.ts';
 import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from '../util/jsonl.ts';
 import type { ThreadLimit } from '../util/threads.ts';
@@ -107,10 +108,9 @@ export async function prepareTraining(
     owned.free();
   };
   try {
+    const batches = plan.trainedStart ? await firstBatches(loader) : [];
     const renormalised =
-      plan.trainedStart && !settings.keepFolded
-        ? withNormalisation(torch, plan.start, await firstBatches(loader))
-        : null;
+      plan.trainedStart && !settings.keepFolded ? withNormalisation(torch, plan.start, batches) : null;
     const model = renormalised?.model ?? plan.start;
     const precision = await precisionOf(settings.precision, directory, async () =>
       probePrecision(torch, model, await loader.at(0)),
@@ -118,7 +118,7 @@ export async function prepareTraining(
     let run: TrainingRun;
     // What is made on the way and not kept goes.
     torch.scope(() => {
-      run = build(plan, torch, loader, renormalised, precision, free, context);
+      run = build(plan, torch, loader, batches, renormalised, precision, free, context);
     });
     return run!;
   } catch (error) {
@@ -131,6 +131,7 @@ function build(
   plan: TrainingPlan,
   torch: Torch,
   loader: TrainLoader,
+  batches: readonly Batch[],
   renormalised: Renormalised | null,
   { precision, notes }: { readonly precision: Precision; readonly notes: readonly string[] },
   free: () => void,
@@ -144,6 +145,7 @@ function build(
     ? createSearch(network.coupling, budgetFor(coupled(start, settings).coupling, plan.budget, settings.round), {
         ...settings,
         granularity: settings.round,
+        sensitivity: settings.order === 'fisher' ? sensitivity(torch, network, batches, settings.seed) : null,
       })
     : null;
   const optimizer =

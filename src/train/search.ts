@@ -1,5 +1,4 @@
 import type { Admissible, Budget } from '../prune/budget.ts';
-import { inWeights } from '../prune/criteria/outgoing.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { importance, memberWeights, ranksOf } from '../prune/importance.ts';
 import type { KeptChannels } from '../prune/plan.ts';
@@ -17,10 +16,10 @@ import {
 import { type ResourceRule, resourceLoss, snap } from './resource.ts';
 
 /**
- * The order in which channels go: by the L1 norms of their filters, or of the columns that read them, as they stand, or
- * at random (docs/method.md, Masks).
+ * The order in which channels go: by how much the outputs of the network that the run starts from depend on them, by the
+ * L1 norms of their filters, as they stand, or at random (docs/method.md, Masks).
  */
-export const channelOrders = ['l1', 'outgoing', 'natural', 'random'] as const;
+export const channelOrders = ['fisher', 'l1', 'natural', 'random'] as const;
 export type ChannelOrder = (typeof channelOrders)[number];
 
 export interface SearchSettings {
@@ -37,6 +36,8 @@ export interface SearchSettings {
   /** Counts are multiples of it. */
   readonly granularity: number;
   readonly order: ChannelOrder;
+  /** For `fisher`: one number per channel (`sensitivity`). */
+  readonly sensitivity?: Float64Array | null;
   readonly seed: number;
 }
 
@@ -137,11 +138,14 @@ export function createSearch(coupling: Coupling, budget: Budget, settings: Searc
     sort(values) {
       const { order, seed } = settings;
       if (order === 'natural') return;
-      const context = { coupling, values, seed };
-      ranks = coupling.groups.map(group => {
-        const isRead = order !== 'outgoing' || inWeights(group, coupling).length > 0;
-        return ranksOf(importance[isRead ? order : 'l1'](group, context));
-      });
+      const { offsets } = coupling;
+      ranks = coupling.groups.map((group, g) =>
+        ranksOf(
+          order === 'fisher'
+            ? settings.sensitivity!.slice(offsets[g], offsets[g] + group.size)
+            : importance[order](group, { coupling, values, seed }),
+        ),
+      );
     },
     freeze() {
       if (counts) return;
