@@ -130,7 +130,7 @@ export const methodOptions = {
     .min(0)
     .max(1)
     .optional()
-    .describe('share of the steps after which the masks move (default: 0.1)'),
+    .describe('share of the steps after which the masks move (default: 0.1; from a trained file 0)'),
   searchUntil: z
     .number()
     .min(0)
@@ -145,7 +145,7 @@ export const methodOptions = {
     .describe(
       'share of the steps after which the cut network is trained alone (default: 1, both views to the end; from a trained file as soon as the masks are frozen)',
     ),
-  maskEvery: z.int().positive().optional().describe('the masks move at every so-manieth step (default: 1)'),
+  maskEvery: z.int().positive().optional().describe('the masks move at every N-th step only (default: 1)'),
   teacher: z
     .enum(teachers)
     .optional()

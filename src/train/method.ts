@@ -63,7 +63,7 @@ export interface MethodSettings {
   readonly finishFrom: number;
   /** Step length of u. */
   readonly maskLearningRate: number;
-  /** u moves at every so-manieth step, by as many step lengths. */
+  /** u moves at every N-th step, by N step lengths. */
   readonly maskEvery: number;
   readonly teacher: Teacher;
   /** alpha and T of a step with a teacher: alpha L + (1 - alpha) T^2 G_T. */
