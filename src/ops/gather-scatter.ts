@@ -1,4 +1,4 @@
-import { normalAxis, unknown } from '../graph/axes.ts';
+import { known, normalAxis, unknown } from '../graph/axes.ts';
 import type { Engine, Tensor } from '../graph/engine.ts';
 import { type Dim, type NodeView, type Operator, operator, type Relations } from '../graph/operator.ts';
 import { untrainable } from './families/untrainable.ts';
@@ -123,4 +123,14 @@ export const ScatterND = operator('ScatterND', {
     return undefined;
   },
   zero: n => (n.isConstant(0) || n.isConstant(2) ? 'constant' : 'zero'),
+  forward(n, engine) {
+    const reduction = n.string('reduction', 'none');
+    if (reduction !== 'none' && reduction !== 'add') throw untrainable(n, `it reduces by ${reduction}`);
+    const [put, select] = [engine.op('index_put'), engine.op('select.int')];
+    const depth = known(n.shape(1).at(-1)!);
+    return ([x, indices, updates]) => {
+      const at = Array.from({ length: depth }, (_, i) => select(indices, -1, i));
+      return put(x, at, updates, reduction === 'add');
+    };
+  },
 });

@@ -8,6 +8,8 @@ const indices = (dims: readonly number[], ...values: number[]) =>
 const few = indices([2, 3, 2], 0, 1, -1, 3, 2, 1, -4, 3, 2, 0, 1, 3);
 /** No place twice. */
 const apart = indices([2, 3, 2], 0, 1, -1, 2, 2, 1, -4, 3, 2, 0, 1, 3);
+/** Two rows of the first two axes, one counted from the end. */
+const pairs = indices([2, 2], 0, 1, 1, -1);
 
 const nodes: Record<string, Differentiable> = {
   'Einsum of two': { op: 'Einsum', inputs: [x, [4, 2, 5]], attributes: { equation: 'bsd,dhk->bshk' } },
@@ -44,6 +46,8 @@ const nodes: Record<string, Differentiable> = {
   Trilu: { op: 'Trilu', inputs: [x] },
   GatherElements: { op: 'GatherElements', inputs: [x, few], attributes: { axis: 2 } },
   ScatterElements: { op: 'ScatterElements', inputs: [x, apart, [2, 3, 2]], attributes: { axis: 2 } },
+  ScatterND: { op: 'ScatterND', inputs: [x, pairs, [2, 4]] },
+  'ScatterND, added': { op: 'ScatterND', inputs: [x, pairs, [2, 4]], attributes: { reduction: 'add' }, opset: 16 },
 };
 for (const op of ['ReduceL1', 'ReduceL2', 'ReduceSumSquare', 'ReduceLogSumExp', 'ReduceProd']) {
   nodes[op] = { op, inputs: [x, int64(-1, 1)], opset: 18 };
