@@ -134,7 +134,8 @@ function remark(row: Coverage): string {
         ? 'fewer MACs, faster only when rounded'
         : 'fewer MACs, but not faster'
       : '';
-  return [short, slow].filter(Boolean).join('; ');
+  const rounding = (row.error ?? 0) > (row.limit ?? Infinity) ? 'the full file alone is as far off by rounding' : '';
+  return [short, slow, rounding].filter(Boolean).join('; ');
 }
 
 /** `3 x graph output, 1 x Softmax normalises over it`: names left out. */
