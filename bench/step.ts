@@ -59,7 +59,8 @@ function theirs(depth: string, target: string, mode: Mode): Stepper {
   const script = fileURLToPath(new URL('./reference_step.py', import.meta.url));
   const child = spawn(values.python, [script, values.reference!, depth, target, values.batch, values.threads, mode], {
     stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, OMP_WAIT_POLICY: 'passive' },
+    // As ours waits.
+    env: { ...process.env, OMP_WAIT_POLICY: 'passive', GOMP_SPINCOUNT: '10000' },
   });
   const lines: Interface = createInterface({ input: child.stdout });
   return {

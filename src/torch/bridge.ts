@@ -75,7 +75,9 @@ export async function loadBridge(libtorch: Libtorch, setup: boolean, say: (messa
       },
     );
   }
-  // libgomp reads it once, when it is loaded. Its default spins and is many times slower on a busy machine.
+  // libgomp reads them once, when it is loaded. Its default spins so long that a busy machine is many times slower; not
+  // at all costs a free one 5 % (docs/performance.md).
+  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= '10000';
   process.env.OMP_WAIT_POLICY ??= 'passive';
   try {
     return require(path) as Native;
