@@ -54,7 +54,9 @@ function bridgePath(libtorch: Libtorch, args: readonly string[]): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(join(sources, name)));
   const { size, mtimeMs } = statSync(join(libtorch.lib, libraryName('torch_cpu')));
-  hash.update(JSON.stringify([libtorch.version, size, mtimeMs, process.platform, process.arch, args]));
+  // Where this checkout lies makes no difference.
+  const general = args.filter(arg => !arg.startsWith(sources) && !arg.includes('node-api-headers'));
+  hash.update(JSON.stringify([libtorch.version, size, mtimeMs, process.platform, process.arch, general]));
   return cacheFolder('bridge', hash.digest('hex').slice(0, 32), 'bridge.node');
 }
 
