@@ -10,7 +10,7 @@ import { adamw, sgd } from '../torch/optim.ts';
 import { loadCheckpoint, newestCheckpoint, saveCheckpoint, type Trainee } from '../train/checkpoint.ts';
 import { clipped } from '../train/clip.ts';
 import { evaluateViews, type Gap, type View, type ViewScore } from '../train/evaluation.ts';
-import { type Progress, type Trained, train } from '../train/loop.ts';
+import { onDevice, type Progress, type Trained, train } from '../train/loop.ts';
 import type { Method } from '../train/method.ts';
 import { createNetwork, type Network } from '../train/network.ts';
 import { classification, match, type Objective } from '../train/objective.ts';
@@ -112,6 +112,7 @@ export async function prepareTraining(
     const renormalised =
       plan.trainedStart && !settings.keepFolded ? withNormalisation(torch, plan.start, batches) : null;
     const model = renormalised?.model ?? plan.start;
+    if (settings.labels === 'none') refuseOtherStatistics(torch, model, plan, batches[0]);
     const precision = await precisionOf(settings.precision, directory, async () =>
       probePrecision(torch, model, await loader.at(0)),
     );
@@ -207,12 +208,7 @@ function build(
           from,
           saveEverySeconds,
           onCut,
-          onStep(event) {
-            // A network that is cut before the first step does not answer like itself, whatever its statistics.
-            const isWhole = !method.phases[0].alone;
-            if (event.step === 1 && settings.labels === 'none' && isWhole) refuseOtherStatistics(event.L, plan);
-            emit({ ...event });
-          },
+          onStep: event => emit({ ...event }),
           save(progress) {
             saveCheckpoint(directory.path, trainee, progress);
             emit({ type: 'checkpoint', step: progress.step });
@@ -245,17 +241,34 @@ const renormalisedNote = ({ convolutions }: Renormalised): string =>
  * Before anything is trained the network differs from what it imitates only by its batch statistics.
  * @throws UserError E_STATISTICS where it answers no more like itself than a constant would
  */
-function refuseOtherStatistics(L: number, { start }: TrainingPlan): void {
-  if (L < 1) return;
-  throw new UserError(
+function refuseOtherStatistics(torch: Torch, model: OnnxModel, { start }: TrainingPlan, batch: Batch): void {
+  const own = ownedEngine(torch);
+  try {
+    const L = own.torch.scope(() => {
+      const [network, original] = [model, start].map(each => createNetwork(own.torch, each));
+      return own.torch.noGrad(() => {
+        const { x, target } = onDevice(
+          { trainee: { torch: own.torch, network }, teacher: teacherOf(original), labels: false },
+          batch,
+        );
+        return torch.item(match(torch).loss(network.dense(x, true), target));
+      });
+    });
+    if (L >= 1) throw otherStatistics(L, start.path);
+  } finally {
+    own.free();
+  }
+}
+
+const otherStatistics = (L: number, path: string | undefined): UserError =>
+  new UserError(
     'E_STATISTICS',
     `With the statistics of these images the network does not answer like itself (loss ${L.toPrecision(3)}; a constant answer has 1).`,
     {
-      where: start.path,
+      where: path,
       fix: 'Its BatchNormalization knows other images: say what it expects with --scale, --mean, --std, --color, --layout or --size, or train it on labels.',
     },
   );
-}
 
 /** The network that is imitated, in evaluation mode. */
 const teacherOf = (network: Network) => (images: Tensor) => network.dense(images, false);

@@ -124,7 +124,11 @@ export const isAbort = (error: unknown, signal: AbortSignal): boolean =>
 
 /** A batch as tensors; images as rows where the network takes two axes. */
 export function onDevice(
-  { trainee: { torch, network }, teacher, labels }: Pick<LoopOptions, 'trainee' | 'teacher' | 'labels'>,
+  {
+    trainee: { torch, network },
+    teacher,
+    labels,
+  }: Pick<LoopOptions, 'teacher' | 'labels'> & { readonly trainee: Pick<Trainee, 'torch' | 'network'> },
   batch: Batch,
 ): { x: Tensor; target: Target } {
   const { graph } = network.coupling;

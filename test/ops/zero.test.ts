@@ -185,7 +185,16 @@ test('every operator that is trained is here, or it sums over channels, or its c
     ],
     ...['CastLike', 'Concat', 'ConstantOfShape', 'ConvTranspose', 'DepthToSpace', 'Einsum', 'Flatten', 'Gather'],
     ...['GatherElements', 'Gemm', 'LogSoftmax', 'MatMul', 'ReduceL1', 'ReduceL2', 'ReduceLogSum', 'ReduceLogSumExp'],
-    ...['ReduceMax', 'ReduceMin', 'ReduceProd', 'ReduceSumSquare', 'Scatter', 'ScatterElements', 'SpaceToDepth'],
+    ...[
+      'ReduceMax',
+      'ReduceMin',
+      'ReduceProd',
+      'ReduceSumSquare',
+      'Scatter',
+      'ScatterElements',
+      'ScatterND',
+      'SpaceToDepth',
+    ],
     ...['Squeeze', 'TopK', 'Transpose', 'Trilu'],
   ];
   const trained = [...operators.values()].filter(({ forward: run }) => run).map(({ type }) => type);
