@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { loadDrawing } from '../report/chart.ts';
 import { type FrontierPoint, type FrontierReport, frontierChart, renderFrontier } from '../report/frontier-report.ts';
 import { makeRunFolder, writeJson } from '../train/run-directory.ts';
 import { writeAtomic } from '../util/atomic.ts';
@@ -68,6 +69,8 @@ export async function runFrontier(
   runs: Runs,
   context: Context,
 ): Promise<FrontierResult | Stopped> {
+  // Needed at the end, so looked for before hours of training.
+  await loadDrawing();
   const place = (name: string) => join(directory, name);
   const input = (name: string, fresh: Readonly<Record<string, unknown>>) =>
     existsSync(join(place(name), 'config.json')) ? { resume: place(name) } : { ...fresh, out: place(name) };
@@ -84,7 +87,9 @@ export async function runFrontier(
     start = join(place('dense'), 'trained.onnx');
     seconds = dense.seconds;
   }
-  const { width: _, shortcut: __, ...rest } = isFile(model) ? { width: 0, shortcut: 0, ...options } : options;
+  // They say how a named architecture is built, which the dense start has done.
+  const ofNames = isFile(model) ? [] : ['width', 'shortcut'];
+  const rest = Object.fromEntries(Object.entries(options).filter(([key]) => !ofNames.includes(key)));
   const results: PruneResult[] = [];
   for (const budget of budgets) {
     context.say(`Budget ${budget}.`);

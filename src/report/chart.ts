@@ -26,7 +26,7 @@ const gap = 20;
  * @throws UserError E_PLOT where the packages that draw are not installed
  */
 export async function chart(panels: readonly ChartPanel[], yTitle: string): Promise<string> {
-  const { Plot, document } = await drawing();
+  const { Plot, document } = await loadDrawing();
   const all = panels.flatMap(({ points }) => points);
   const lowest = Math.min(...all.map(point => point.low));
   const highest = Math.max(...all.map(point => point.high));
@@ -63,7 +63,8 @@ export async function chart(panels: readonly ChartPanel[], yTitle: string): Prom
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${total}" height="${height}" viewBox="0 0 ${total} ${height}" font-family="system-ui, sans-serif">\n<rect width="100%" height="100%" fill="white"/>\n${placed.join('\n')}\n</svg>\n`;
 }
 
-async function drawing() {
+/** What draws charts. @throws UserError E_PLOT with the command that installs it */
+export async function loadDrawing() {
   try {
     const [Plot, { parseHTML }] = await Promise.all([import('@observablehq/plot'), import('linkedom')]);
     return { Plot, document: parseHTML('<html><body></body></html>').document };

@@ -1,5 +1,5 @@
 import { bytes, count, percent, table } from '../util/format.ts';
-import { printable } from './printable.ts';
+import { printable } from '../util/printable.ts';
 
 interface Change {
   readonly before: number;

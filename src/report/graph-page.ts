@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { count, percent } from '../util/format.ts';
+import { printable } from '../util/printable.ts';
 import { script, style } from './graph-page-parts.ts';
 import { layered } from './layered.ts';
-import { printable } from './printable.ts';
 
 /** A node of the picture; what only computes shapes or constants is left out. */
 export interface PictureNode {

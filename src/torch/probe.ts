@@ -40,7 +40,7 @@ export function precisionTimes(torch: Torch): PrecisionTimes {
 }
 
 /** The shortest of the runs that fit a time, after a first one that is not counted; at least two. */
-function bestMs(torch: Torch, run: () => unknown, budgetMs: number): number {
+export function bestMs(torch: Torch, run: () => unknown, budgetMs: number): number {
   const once = () => {
     const start = performance.now();
     torch.scope(() => {

@@ -1,6 +1,6 @@
 import type { Batch } from '../data/dataset.ts';
 import type { OnnxModel } from '../onnx/index.ts';
-import type { Torch } from '../torch/index.ts';
+import { bestMs, type Torch } from '../torch/index.ts';
 import { createNetwork } from './network.ts';
 import { ownedEngine } from './owned.ts';
 
@@ -14,35 +14,30 @@ export interface PrecisionProbe {
   readonly milliseconds: Readonly<Record<Precision, number>>;
 }
 
-const rounds = 3;
 /** How much less time bfloat16 has to take to be worth its rounding. */
 const worthIt = 0.9;
 
 /**
- * Time a training pass over a batch in either precision, alternating, the fastest of three; nothing is left behind.
- * Processors without bfloat16 arithmetic take many times as long for it as for float32.
+ * Time a training pass over a batch in either precision; nothing is left behind. Processors without bfloat16 arithmetic
+ * take many times as long for it as for float32.
  */
 export function probePrecision(torch: Torch, model: OnnxModel, { images, shape }: Batch): PrecisionProbe {
   const owned = ownedEngine(torch);
+  const time = (precision: Precision): number => {
+    const network = owned.torch.scope(() => createNetwork(owned.torch, model, { precision }));
+    return bestMs(
+      torch,
+      () => {
+        const outputs = network.dense(torch.tensor(images, shape), true);
+        torch.grad(torch.op('sum')(outputs[0]), network.parameters);
+      },
+      500,
+    );
+  };
   try {
-    const networks = (['float32', 'bfloat16'] as const).map(precision => ({
-      precision,
-      network: owned.torch.scope(() => createNetwork(owned.torch, model, { precision })),
-    }));
-    const best: Record<Precision, number> = { float32: Number.POSITIVE_INFINITY, bfloat16: Number.POSITIVE_INFINITY };
-    // The first round warms up.
-    for (let round = 0; round <= rounds; round++) {
-      for (const { precision, network } of networks) {
-        const began = performance.now();
-        torch.scope(() => {
-          const outputs = network.dense(torch.tensor(images, shape), true);
-          torch.grad(torch.op('sum')(outputs[0]), network.parameters);
-        });
-        if (round > 0) best[precision] = Math.min(best[precision], performance.now() - began);
-      }
-    }
-    const precision = best.bfloat16 < worthIt * best.float32 ? 'bfloat16' : 'float32';
-    return { precision, milliseconds: best };
+    const milliseconds = { float32: time('float32'), bfloat16: time('bfloat16') };
+    const { float32, bfloat16 } = milliseconds;
+    return { precision: bfloat16 < worthIt * float32 ? 'bfloat16' : 'float32', milliseconds };
   } finally {
     owned.free();
   }
