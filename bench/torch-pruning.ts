@@ -14,13 +14,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { choose, type Source } from '../src/commands/selection.ts';
-import { buildGraph } from '../src/graph/graph.ts';
 import { type OnnxModel, readModel } from '../src/onnx/index.ts';
 import { operators } from '../src/ops/index.ts';
 import { cutModel } from '../src/prune/cut.ts';
 import { type Coupling, coupleGraph } from '../src/prune/groups.ts';
 import { admissibleWidths } from '../src/prune/rules.ts';
-import { unshare } from '../src/rewrite/unshare.ts';
+import { unsharedGraph } from '../src/rewrite/unshare.ts';
 
 const [python = 'python3', count = '5', ...named] = process.argv.slice(2);
 const runs = Number(count);
@@ -54,12 +53,12 @@ function startPeer(): { ask: (line: string) => Promise<unknown>; stop: () => voi
 
 function ours(read: OnnxModel): Seconds {
   const start = performance.now();
-  const model = unshare(read, operators);
-  const coupling = coupleGraph(buildGraph(model, operators));
+  const unshared = unsharedGraph(read, operators);
+  const coupling = coupleGraph(unshared);
   const graph = (performance.now() - start) / 1000;
   const begin = performance.now();
   const { kept } = choose(
-    sourceOf(model, coupling),
+    sourceOf(unshared.model, coupling),
     { resource: 'macs', value: 0.5 },
     { criterion: 'l1', scope: 'global', seed: 0 },
   );

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { buildGraph, type Graph } from '../graph/graph.ts';
-import { type OnnxModel, readModel } from '../onnx/index.ts';
+import { newScratch, type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { allocate, bestChannels, budgetWithin, rankingsOf, scopes } from '../prune/allocate.ts';
 import type { Admissible, AskedBudget, Budget } from '../prune/budget.ts';
@@ -10,7 +10,7 @@ import { comparableScores, importanceNames } from '../prune/importance.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { admissibleWidths } from '../prune/rules.ts';
 import { sealDefaults } from '../rewrite/defaults.ts';
-import { unshare } from '../rewrite/unshare.ts';
+import { unsharedGraph } from '../rewrite/unshare.ts';
 import { withProbedShapes } from '../runtime/probe.ts';
 import { UserError } from '../util/errors.ts';
 import { budgetOptions } from './budget-options.ts';
@@ -98,7 +98,7 @@ export async function openSource(
   const shapes = parseShapes(selection.shape);
   const read = readFull(path, selection);
   const building = performance.now();
-  const written = buildGraph(unshare(read, operators), operators);
+  const written = unsharedGraph(read, operators);
   const builtIn = performance.now() - building;
   checkShapes(written, shapes);
   const probed = await withProbedShapes(written, shapes);
@@ -161,9 +161,10 @@ export function choose(
 ): Choice {
   const { coupling, priced, admissible } = source;
   const budget = budgetWithin(priced, asked, admissible);
+  const reused = newScratch();
   const context = {
     coupling,
-    values: (name: string) => valuesOf(coupling.graph, name),
+    values: (name: string) => valuesOf(coupling.graph, name, reused),
     seed: selection.seed,
   };
   const scores = comparableScores(selection.criterion, context, group => admissible[group].length > 1);

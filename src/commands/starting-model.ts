@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Dataset } from '../data/dataset.ts';
-import { buildGraph, type Graph } from '../graph/graph.ts';
+import type { Graph } from '../graph/graph.ts';
 import { type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { type Coupling, type CouplingOptions, coupleGraph } from '../prune/groups.ts';
-import { unshare } from '../rewrite/unshare.ts';
+import { unsharedGraph } from '../rewrite/unshare.ts';
 import { UserError } from '../util/errors.ts';
 import { buildNetwork } from '../zoo/index.ts';
 
@@ -37,9 +37,8 @@ export function coupled(
   read: OnnxModel,
   options: CouplingOptions = {},
 ): { model: OnnxModel; graph: Graph; coupling: Coupling } {
-  const model = unshare(read, operators);
-  const graph = buildGraph(model, operators);
-  return { model, graph, coupling: coupleGraph(graph, options) };
+  const graph = unsharedGraph(read, operators);
+  return { model: graph.model, graph, coupling: coupleGraph(graph, options) };
 }
 
 /** What a model tells about its image input and its classes. @throws UserError E_INPUTS, E_NOT_A_CLASSIFIER */

@@ -4,7 +4,7 @@ import { buildGraph } from '../graph/graph.ts';
 import { type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import type { KeptChannels } from '../prune/plan.ts';
-import { unshare } from '../rewrite/unshare.ts';
+import { unsharedGraph } from '../rewrite/unshare.ts';
 import { type Certificate, certify } from '../runtime/certificate.ts';
 import { withProbedShapes } from '../runtime/probe.ts';
 import { percent, table } from '../util/format.ts';
@@ -42,7 +42,7 @@ export const command = defineCommand({
   async run(files, values, context) {
     const small = readModel(files.small);
     const shapes = parseShapes(values.shape);
-    const written = buildGraph(unshare(readFull(files.full, values), operators), operators);
+    const written = unsharedGraph(readFull(files.full, values), operators);
     const { model: full } = await withProbedShapes(written, shapes);
     const { kept, coupling } = readPlanFile(
       values.plan,

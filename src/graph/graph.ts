@@ -1,40 +1,12 @@
-import {
-  type AttributeValue,
-  attributesOf,
-  type Dimension,
-  elemTypeOf,
-  type NodeProto,
-  type OnnxModel,
-  type OnnxTensor,
-  shapeOf,
-} from '../onnx/index.ts';
+import { type Dimension, elemTypeOf, type NodeProto, type OnnxModel, type OnnxTensor, shapeOf } from '../onnx/index.ts';
 import { printable } from '../util/printable.ts';
-import { normalAxis } from './axes.ts';
 import { checkNames, checkTensor, checkType, labelOf, ruled } from './check.ts';
 import { isSmall, smallConstOf } from './constants.ts';
-import {
-  type AxisRef,
-  type Const,
-  type Dim,
-  type NodeView,
-  type Operator,
-  type OperatorTable,
-  type Role,
-  UnknownShape,
-  type ValueType,
-} from './operator.ts';
-import { captured, ordered } from './order.ts';
+import { FileNode, type GraphNode, type Known } from './node.ts';
+import type { Const, Dim, OperatorTable, Role, ValueType } from './operator.ts';
+import { ordered } from './order.ts';
 
-/** A node of a graph: its operator's view of it, and where it stands in the file. */
-export interface GraphNode extends NodeView {
-  readonly index: number;
-  readonly domain: string;
-  readonly proto: NodeProto;
-  /** null: there is no record for this operator. */
-  readonly operator: Operator | null;
-  /** Values of the main graph that its sub-graphs (If, Loop, Scan) read by name. */
-  readonly captures: readonly string[];
-}
+export type { GraphNode } from './node.ts';
 
 export interface Use {
   readonly node: GraphNode;
@@ -88,7 +60,7 @@ export function buildGraph(model: OnnxModel, operators: OperatorTable, options: 
     if (type) known.types.set(name, type);
   }
   const nodes = ordered(graph.nodes, new Set([...inputs, ...initial])).map((proto, index) => {
-    const node = makeNode(proto, index, model, operators, known);
+    const node = new FileNode(proto, index, model, operators, known);
     infer(node, known, declared);
     return node;
   });
@@ -105,11 +77,26 @@ export function buildGraph(model: OnnxModel, operators: OperatorTable, options: 
   };
 }
 
-interface Known {
-  readonly types: Map<string, ValueType>;
-  readonly constants: Map<string, Const>;
-  readonly fixed: Set<string>;
-  readonly tensors: Map<string, OnnxTensor>;
+/**
+ * The graph of a model some of whose nodes read copies of constants that they read before: nothing is worked out anew.
+ * @param model with the copies behind its own initializers
+ * @param changed nodes of the old model and what they are in the new one
+ */
+export function withCopies(graph: Graph, model: OnnxModel, changed: ReadonlyMap<NodeProto, NodeProto>): Graph {
+  const known: Known = { types: new Map(), constants: new Map(), fixed: new Set(), tensors: new Map() };
+  const isOld = new Set(graph.model.graph.initializers.map(({ name }) => name));
+  for (const tensor of model.graph.initializers) {
+    if (!isOld.has(tensor.name) || graph.tensors.has(tensor.name)) addTensor(tensor, known);
+  }
+  for (const [name, type] of graph.types) known.types.set(name, type);
+  for (const [name, value] of graph.constants) known.constants.set(name, value);
+  for (const [name, tensor] of graph.tensors) known.tensors.set(name, tensor);
+  for (const name of graph.fixed) known.fixed.add(name);
+  const nodes = graph.nodes.map(node => {
+    const proto = changed.get(node.proto);
+    return proto ? new FileNode(proto, node.index, model, graph.operators, known) : node;
+  });
+  return { ...graph, model, nodes, ...known, ...wire(nodes) };
 }
 
 /** Types as the file states them, with a name for every axis that has none. */
@@ -206,57 +193,3 @@ function infer(node: GraphNode, known: Known, declared: ReadonlyMap<string, Valu
 /** What a node's constant inputs are to it; nothing where that depends on shapes that are not known. */
 export const rolesOf = (node: GraphNode): Readonly<Record<number, Role>> =>
   ruled(node, () => node.operator?.roles(node) ?? {}, {});
-
-function makeNode(proto: NodeProto, index: number, model: OnnxModel, table: OperatorTable, known: Known): GraphNode {
-  const domain = proto.domain === 'ai.onnx' ? '' : proto.domain;
-  const attributes = attributesOf(proto);
-  const { input: inputs, output: outputs, opType } = proto;
-  const read = <T>(name: string, is: (value: AttributeValue) => value is AttributeValue & T, otherwise: T): T => {
-    const value = attributes.get(name);
-    return value !== undefined && is(value) ? value : otherwise;
-  };
-  const isNumber = (value: AttributeValue): value is number => typeof value === 'number';
-  const isString = (value: AttributeValue): value is string => typeof value === 'string';
-  const shapeIn = (value: string) => {
-    const shape = known.types.get(value)?.shape;
-    if (!shape) throw new UnknownShape();
-    return shape;
-  };
-  const ref = (value: string, axis: number): AxisRef => {
-    const rank = known.types.get(value)?.shape?.length ?? (axis < 0 ? shapeIn(value).length : axis + 1);
-    return { value, axis: normalAxis(axis, rank) };
-  };
-  const unknownType: ValueType = { elemType: 0, shape: null };
-  return {
-    index,
-    domain,
-    proto,
-    operator: model.functions.has(`${domain}::${opType}`) ? null : (table.get(`${domain}::${opType}`) ?? null),
-    captures: captured(proto),
-    name: proto.name || `${opType}_${index}`,
-    opType,
-    version: model.opsets.get(domain) ?? 1,
-    inputs,
-    outputs,
-    has: i => Boolean(inputs[i]),
-    attribute: name => attributes.get(name),
-    int: (name, otherwise) => read(name, isNumber, otherwise),
-    float: (name, otherwise) => read(name, isNumber, otherwise),
-    string: (name, otherwise) => read(name, isString, otherwise),
-    ints: name => {
-      const value = attributes.get(name);
-      return Array.isArray(value) ? (value as readonly number[]) : null;
-    },
-    type: i => known.types.get(inputs[i]) ?? unknownType,
-    shape: i => shapeIn(inputs[i]),
-    outputShape: i => shapeIn(outputs[i]),
-    constant: i => (inputs[i] ? (known.constants.get(inputs[i]) ?? null) : null),
-    constantInts: i => {
-      const values = inputs[i] ? known.constants.get(inputs[i])?.values : undefined;
-      return values?.every(value => typeof value === 'number') ? (values as number[]) : null;
-    },
-    axis: (i, axis) => ref(inputs[i], axis),
-    outputAxis: (i, axis) => ref(outputs[i], axis),
-    isConstant: i => Boolean(inputs[i]) && known.fixed.has(inputs[i]),
-  };
-}

@@ -1,4 +1,5 @@
 import { UserError } from '../util/errors.ts';
+import { aligned, type Scratch } from './aligned.ts';
 import { byteSize, DataType, dataTypeName, isInteger } from './data-type.ts';
 import { fromBfloat, fromHalf, toBfloat, toHalf } from './half.ts';
 import { bytesOf, type OnnxTensor, tensorError, withData } from './tensor.ts';
@@ -22,28 +23,24 @@ const typeError = (tensor: OnnxTensor, wanted: string) =>
     where: tensor.name,
   });
 
-/** Bytes as something that a typed array of this element size can view. */
-function aligned(bytes: Uint8Array, size: number): Uint8Array {
-  return bytes.byteOffset % size === 0 ? bytes : bytes.slice();
-}
-
 const float32View = (bytes: Uint8Array) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
 const uint16View = (bytes: Uint8Array) => new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 
 /**
  * FLOAT, FLOAT16, BFLOAT16 and DOUBLE elements as float32. Where possible a view of the file: do not write to it.
+ * @param reused where a copy may be made of what cannot be viewed: it is good until this is used again
  * @throws UserError E_TENSOR_TYPE for other types, and what `bytesOf` throws
  */
-export function floats(tensor: OnnxTensor): Float32Array {
+export function floats(tensor: OnnxTensor, reused?: Scratch): Float32Array {
   switch (tensor.dataType) {
     case DataType.FLOAT:
-      return float32View(aligned(bytesOf(tensor), 4));
+      return float32View(aligned(bytesOf(tensor), 4, reused));
     case DataType.FLOAT16:
-      return Float32Array.from(uint16View(aligned(bytesOf(tensor), 2)), fromHalf);
+      return Float32Array.from(uint16View(aligned(bytesOf(tensor), 2, reused)), fromHalf);
     case DataType.BFLOAT16:
-      return Float32Array.from(uint16View(aligned(bytesOf(tensor), 2)), fromBfloat);
+      return Float32Array.from(uint16View(aligned(bytesOf(tensor), 2, reused)), fromBfloat);
     case DataType.DOUBLE: {
-      const bytes = aligned(bytesOf(tensor), 8);
+      const bytes = aligned(bytesOf(tensor), 8, reused);
       return Float32Array.from(new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8));
     }
     default:

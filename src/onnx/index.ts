@@ -1,6 +1,7 @@
+export { newScratch, type Scratch } from './aligned.ts';
 export { type BuildDetail, GraphBuilder, type GraphBuilderOptions } from './build.ts';
 export { bitsOf, byteSize, DataType, dataTypeBytes, dataTypeName, isInteger } from './data-type.ts';
-export { gatherAxis, withDerived } from './derived.ts';
+export { gatherAxes, withDerived } from './derived.ts';
 export { type ElementArray, floats, ints, strings, tensorOf, withFloats, withInts } from './elements.ts';
 export type { OnnxGraph, OnnxModel } from './model.ts';
 export {

@@ -12,7 +12,7 @@ export const DeformConv = operator('DeformConv', {
   shape: n => [{ elemType: n.type(0).elemType, shape: convolved(n, operands) }],
   couple(n, r) {
     coupleConvolution(n, r, operands);
-    for (const input of [2, 4].filter(n.has)) {
+    for (const input of [2, 4].filter(input => n.has(input))) {
       r.same(n.axis(input, 0), n.axis(0, 0));
       for (let axis = 1; axis < n.shape(input).length; axis++) {
         r.wall(n.axis(input, axis), `DeformConv '${n.name}' shifts by it`);

@@ -289,7 +289,7 @@ export const RotaryEmbedding = operator('RotaryEmbedding', {
     } else {
       r.wall(n.axis(0, shape.length - 1), why);
     }
-    for (const input of [1, 2, 3].filter(n.has)) {
+    for (const input of [1, 2, 3].filter(input => n.has(input))) {
       for (const axis of n.shape(input).keys()) r.wall(n.axis(input, axis), why);
     }
     return undefined;

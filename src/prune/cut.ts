@@ -3,7 +3,7 @@ import { buildGraph, type Graph, type GraphNode } from '../graph/graph.ts';
 import type { Const, Follow } from '../graph/operator.ts';
 import {
   changeNode,
-  gatherAxis,
+  gatherAxes,
   makeNode,
   type NodeProto,
   type OnnxModel,
@@ -32,14 +32,16 @@ type Changed = Map<NodeProto, readonly NodeProto[]>;
  * @param gather how to shorten a constant (the training engine needs shapes only)
  * @throws UserError E_CUT where a node cannot follow
  */
-export function cutModel(coupling: Coupling, kept: KeptChannels, gather: typeof gatherAxis = gatherAxis): OnnxModel {
+export function cutModel(coupling: Coupling, kept: KeptChannels, gather: typeof gatherAxes = gatherAxes): OnnxModel {
   const { graph } = coupling;
   const indices = keptIndices(coupling, kept);
-  const shorten = (tensor: OnnxTensor): OnnxTensor =>
-    tensor.dims.reduce<OnnxTensor>((shorter, _, axis) => {
-      const left = indices({ value: tensor.name, axis });
-      return left ? gather(shorter, axis, left) : shorter;
-    }, tensor);
+  const shorten = (tensor: OnnxTensor): OnnxTensor => {
+    const left = tensor.dims.flatMap((_, axis) => {
+      const own = indices({ value: tensor.name, axis });
+      return own ? [[axis, own] as const] : [];
+    });
+    return left.length > 0 ? gather(tensor, new Map(left)) : tensor;
+  };
 
   const store = constantStore(graph, shorten);
   const changed: Changed = new Map();

@@ -73,11 +73,17 @@ export function comparableScores(
 }
 
 /** For every group whether some node sums over its channels. */
-function summedGroups({ groups, offsets, sums, channelsOf }: Coupling): boolean[] {
-  const channels = new Set(
-    sums.flatMap(({ node, input, axis }) => [...(channelsOf({ value: node.inputs[input], axis }) ?? [])]),
+function summedGroups(coupling: Coupling): boolean[] {
+  const isSummed = new Uint8Array(coupling.channels);
+  for (const { node, input, axis } of coupling.sums) {
+    const channels = coupling.channelsOf({ value: node.inputs[input], axis });
+    channels?.forEach(channel => {
+      if (channel >= 0) isSummed[channel] = 1;
+    });
+  }
+  return coupling.groups.map(({ size }, g) =>
+    isSummed.subarray(coupling.offsets[g], coupling.offsets[g] + size).includes(1),
   );
-  return groups.map(({ size }, g) => Array.from({ length: size }, (_, i) => offsets[g] + i).some(c => channels.has(c)));
 }
 
 /** Whether all weights are made of single numbers, as the zoo's light files have them: no channel differs from another. */

@@ -1,4 +1,4 @@
-import { buildGraph, type GraphNode, rolesOf } from '../graph/graph.ts';
+import { buildGraph, type Graph, type GraphNode, rolesOf, withCopies } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
 import { changeNode, elementCount, type OnnxModel, type OnnxTensor, valueInfo, withName } from '../onnx/index.ts';
 
@@ -9,7 +9,11 @@ const tying: readonly (string | undefined)[] = ['weight', 'codes', undefined];
  * Give every user its own copy of constants that exporters share because they happen to be equal: biases, scales,
  * shifts, statistics and shape vectors. A linear operator's weight that is used twice stays shared: it ties its uses.
  */
-export function unshare(shared: OnnxModel, operators: OperatorTable): OnnxModel {
+export const unshare = (shared: OnnxModel, operators: OperatorTable): OnnxModel =>
+  unsharedGraph(shared, operators).model;
+
+/** The same with its graph. @throws UserError those of `buildGraph` */
+export function unsharedGraph(shared: OnnxModel, operators: OperatorTable): Graph {
   const model = withoutAliases(shared, operators);
   const graph = buildGraph(model, operators);
   const names = new Set([...graph.types.keys(), ...model.graph.initializers.map(tensor => tensor.name)]);
@@ -34,13 +38,13 @@ export function unshare(shared: OnnxModel, operators: OperatorTable): OnnxModel 
       inputsOf.set(node, (inputsOf.get(node) ?? node.inputs).with(input, name));
     }
   }
-  if (copies.length === 0) return model;
+  if (copies.length === 0) return graph;
   const changed = new Map(
     [...inputsOf].map(([{ proto }, input]) => [proto, changeNode(proto, { input: [...input] })] as const),
   );
   // Up to IR version 3 every initializer is an input too.
   const listed = model.irVersion < 4 ? copies.map(copy => valueInfo(copy.name, copy.dataType, copy.dims)) : [];
-  return {
+  const apart = {
     ...model,
     graph: {
       ...model.graph,
@@ -49,6 +53,7 @@ export function unshare(shared: OnnxModel, operators: OperatorTable): OnnxModel 
       inputs: [...model.graph.inputs, ...listed],
     },
   };
+  return withCopies(graph, apart, changed);
 }
 
 /**

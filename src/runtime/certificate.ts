@@ -1,11 +1,11 @@
-import { buildGraph, type Graph } from '../graph/graph.ts';
+import type { Graph } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
 import { DataType, elementCount, type OnnxModel } from '../onnx/index.ts';
 import { cutModel } from '../prune/cut.ts';
 import { type CouplingOptions, coupleGraph } from '../prune/groups.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { zeroConsumers } from '../prune/zeroed.ts';
-import { unshare } from '../rewrite/unshare.ts';
+import { unsharedGraph } from '../rewrite/unshare.ts';
 import { type Agreement, isRounded } from './agreement.ts';
 import { comparedValues } from './compared.ts';
 import { type Comparison, type ComparisonInputs, compareModels } from './comparison.ts';
@@ -93,9 +93,9 @@ const roundingCap = 10;
  */
 export async function certify(request: CertificateRequest): Promise<Certificate> {
   const { kept, small, operators } = request;
-  const full = unshare(request.full, operators);
+  const graph = unsharedGraph(request.full, operators);
   // Without the lengths that are fed: axes that are dynamic in the file are so in a cut of it.
-  const coupling = coupleGraph(buildGraph(full, operators), request.coupling);
+  const coupling = coupleGraph(graph, request.coupling);
   const limit = certificateLimits[precisionOf(coupling.graph)];
   const difference = firstDifference(cutModel(coupling, kept), small);
   if (difference) {

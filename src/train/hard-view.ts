@@ -1,6 +1,6 @@
 import type { Tensor } from '../graph/engine.ts';
 import { buildGraph } from '../graph/graph.ts';
-import { byteSize, elementCount, gatherAxis } from '../onnx/index.ts';
+import { byteSize, elementCount, gatherAxes } from '../onnx/index.ts';
 import { cutModel } from '../prune/cut.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { type KeptChannels, keptIndices } from '../prune/plan.ts';
@@ -53,8 +53,8 @@ export function createHardView(
   const bufferNames = bound.slice(trainable);
   const given = new Set(bound);
   /** What is bound is gathered here at every run: of that the cut graph needs the shapes only. */
-  const shorten: typeof gatherAxis = (tensor, axis, indices) =>
-    (given.has(tensor.name) ? shapesOnly : gatherAxis)(tensor, axis, indices);
+  const shorten: typeof gatherAxes = (tensor, indices) =>
+    (given.has(tensor.name) ? shapesOnly : gatherAxes)(tensor, indices);
 
   /** Let go of the compact view, its statistics copied back. */
   const flush = () => {
@@ -153,8 +153,8 @@ export function createHardView(
 }
 
 /** A shortened constant without its content. */
-const shapesOnly: typeof gatherAxis = (tensor, axis, indices) => {
-  const dims = tensor.dims.with(axis, indices.length);
+const shapesOnly: typeof gatherAxes = (tensor, indices) => {
+  const dims = tensor.dims.map((length, axis) => indices.get(axis)?.length ?? length);
   const size = elementCount({ ...tensor, dims }) * (byteSize(tensor.dataType) ?? 0);
   return { ...tensor, dims, data: { storage: 'raw', bytes: new Uint8Array(blank(size), 0, size) } };
 };

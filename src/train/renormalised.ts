@@ -4,7 +4,7 @@ import type { OnnxModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { freeBatch } from '../rewrite/batch.ts';
 import { type ChannelStatistics, normalisable, renormalise } from '../rewrite/renorm.ts';
-import { unshare } from '../rewrite/unshare.ts';
+import { unsharedGraph } from '../rewrite/unshare.ts';
 import type { Torch } from '../torch/index.ts';
 import { compile } from './program.ts';
 
@@ -24,8 +24,8 @@ export interface Renormalised {
  * @returns null where there is nothing to do
  */
 export function withNormalisation(torch: Torch, start: OnnxModel, batches: readonly Batch[]): Renormalised | null {
-  const model = unshare(start, operators);
-  const graph = buildGraph(model, operators);
+  const graph = unsharedGraph(start, operators);
+  const { model } = graph;
   const convolutions = normalisable(graph);
   if (convolutions.length === 0) return null;
   const outputs = convolutions.map(node => node.outputs[0]);

@@ -8,7 +8,7 @@ import { command as verifyCommand } from '../../src/commands/verify.ts';
 import {
   bytesOf,
   floats,
-  gatherAxis,
+  gatherAxes,
   type OnnxModel,
   readModel,
   shapeOf,
@@ -135,7 +135,7 @@ test('a plan that was edited is applied, to a retrained copy too', async () => {
     });
     const before = initializer(readModel(full), 'a.weight');
     const after = initializer(readModel(at('applied.onnx')), 'a.weight');
-    expect(floats(after)).toEqual(floats(gatherAxis(before, 0, [0, 5, 15])));
+    expect(floats(after)).toEqual(floats(gatherAxes(before, new Map([[0, [0, 5, 15]]]))));
   }
   writeFileSync(at('broken.json'), JSON.stringify({ ...plan, groups: plan.groups.slice(1) }));
   for (const [options, code] of [
@@ -316,7 +316,7 @@ describe('external data (B08)', () => {
     expect(certificate?.passed).toBe(true);
     const { kept } = json(shared.at('plan.json')).groups[0];
     expect(contents(out)['c.weight']).toEqual([...floats(same)]);
-    expect(contents(out)['b.weight']).toEqual([...floats(gatherAxis(same, 1, kept))]);
+    expect(contents(out)['b.weight']).toEqual([...floats(gatherAxes(same, new Map([[1, kept]])))]);
   });
 
   test('d: the data of the input is not written over either', async () => {

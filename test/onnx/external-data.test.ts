@@ -7,7 +7,7 @@ import {
   bytesOf,
   floats,
   GraphBuilder,
-  gatherAxis,
+  gatherAxes,
   makeNode,
   type OnnxModel,
   type OnnxTensor,
@@ -107,7 +107,8 @@ describe('external data', () => {
   it('gives the same bytes when written twice, and over the file it came from', () => {
     const [path, out] = [place('a.onnx'), place('a.onnx')];
     foreign(path, sequence(100), behind(100));
-    const cut = (model: OnnxModel) => withInitializers(model, t => (t.name === 'w1' ? gatherAxis(t, 1, [0, 5]) : t));
+    const cut = (model: OnnxModel) =>
+      withInitializers(model, t => (t.name === 'w1' ? gatherAxes(t, new Map([[1, [0, 5]]])) : t));
     const expected = weights(cut(readModel(path)));
     const contents = () => [readFileSync(out), readFileSync(`${out}.data`)];
     writeModel(cut(readModel(path)), out);
@@ -128,7 +129,7 @@ describe('external data', () => {
     const model = readModel(path);
     const [w0, , w1] = model.graph.initializers;
     const twin = { ...w0, name: 'twin' };
-    const cut = gatherAxis(w0, 0, [6, 1]);
+    const cut = gatherAxes(w0, new Map([[0, [6, 1]]]));
     const changed = { ...model, graph: { ...model.graph, initializers: [cut, twin, w1, { ...w1, name: 'w1b' }] } };
     writeModel(changed, out);
     const again = readModel(out).graph.initializers;
@@ -141,7 +142,7 @@ describe('external data', () => {
     const place0 = sequence(0);
     foreign(path, (i, bytes) => ({ ...place0(i, bytes), more: [['checksum', `sha-${i}`]] }), behind(0));
     writeModel(
-      withInitializers(readModel(path), t => (t.name === 'w1' ? gatherAxis(t, 0, [1]) : t)),
+      withInitializers(readModel(path), t => (t.name === 'w1' ? gatherAxes(t, new Map([[0, [1]]])) : t)),
       out,
     );
     const sums = readModel(out).graph.initializers.map(t => entriesOf(t).get('checksum'));

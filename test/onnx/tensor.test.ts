@@ -7,7 +7,7 @@ import {
   DataType,
   elementCount,
   floats,
-  gatherAxis,
+  gatherAxes,
   ints,
   isInteger,
   type OnnxTensor,
@@ -50,7 +50,7 @@ describe.each(Object.keys(types))('%s', name => {
     for (const tensor of both) {
       if (packed(name)) {
         expect(codeOf(() => bytesOf(tensor))).toBe('E_TENSOR_TYPE');
-        expect(codeOf(() => gatherAxis(tensor, 0, [0]))).toBe('E_TENSOR_TYPE');
+        expect(codeOf(() => gatherAxes(tensor, new Map([[0, [0]]])))).toBe('E_TENSOR_TYPE');
         continue;
       }
       expect(base64(bytesOf(tensor))).toBe(bytes);
@@ -74,7 +74,7 @@ describe.each(Object.keys(types))('%s', name => {
     for (const tensor of both) {
       const old = bytesOf(tensor);
       const [size, count] = [old.length / elementCount(tensor), elementCount(tensor)];
-      const turned = gatherAxis(tensor, 0, [count - 1, 0]);
+      const turned = gatherAxes(tensor, new Map([[0, [count - 1, 0]]]));
       const expected = [...old.slice(old.length - size), ...old.slice(0, size)];
       const again = throughFile(turned);
       expect(again.data.storage).toBe(tensor.data.storage);
@@ -130,31 +130,31 @@ describe('rounding', () => {
   });
 });
 
-describe('gatherAxis', () => {
-  it('takes exactly these positions, in order, on any axis', () => {
+describe('gatherAxes', () => {
+  it('takes exactly these positions, in order, on any axes', () => {
     const plan = fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 4 }).chain(dims =>
-      fc.nat(dims.length - 1).chain(axis =>
-        fc.record({
-          dims: fc.constant(dims),
-          axis: fc.constant(axis),
-          indices: dims[axis] ? fc.array(fc.nat(dims[axis] - 1), { maxLength: 6 }) : fc.constant([]),
-          storage: fc.constantFrom('raw', 'typed'),
-        }),
-      ),
+      fc.record({
+        dims: fc.constant(dims),
+        indices: fc.tuple(
+          ...dims.map(dim => fc.option(fc.array(fc.nat(Math.max(0, dim - 1)), { maxLength: dim ? 6 : 0 }))),
+        ),
+        storage: fc.constantFrom('raw', 'typed'),
+      }),
     );
     fc.assert(
-      fc.property(plan, ({ dims, axis, indices, storage }) => {
+      fc.property(plan, ({ dims, indices, storage }) => {
         const count = dims.reduce((product, dim) => product * dim, 1);
         const data = Int32Array.from({ length: count }, (_, i) => i);
         const tensor = withInts({ ...get(`INT32_${storage}`), dims: [2] }, dims, [...data]);
-        const result = gatherAxis(tensor, axis - dims.length, indices);
-        const target = dims.with(axis, indices.length);
+        const given = new Map(indices.flatMap((own, axis) => (own ? [[axis, own] as const] : [])));
+        const result = gatherAxes(tensor, given);
+        const target = dims.map((dim, axis) => indices[axis]?.length ?? dim);
         const expected: number[] = [];
         const visit = (position: number[]) => {
           if (position.length < target.length) {
             for (let i = 0; i < target[position.length]; i++) visit([...position, i]);
           } else {
-            const from = position.with(axis, indices[position[axis]]);
+            const from = position.map((i, axis) => indices[axis]?.[i] ?? i);
             expected.push(from.reduce((flat, i, a) => flat * dims[a] + i, 0));
           }
         };
@@ -174,7 +174,7 @@ describe('gatherAxis', () => {
         const file = Buffer.alloc(offset + values.byteLength);
         file.set(new Uint8Array(values.buffer), offset);
         const tensor = { ...tensorOf('t', values, [6, inner]), data: { storage: 'raw', bytes: file.subarray(offset) } };
-        expect([...floats(gatherAxis(tensor as OnnxTensor, 0, [5, 1, 4]))]).toEqual(expected);
+        expect([...floats(gatherAxes(tensor as OnnxTensor, new Map([[0, [5, 1, 4]]])))]).toEqual(expected);
       }
     }
   });
@@ -188,7 +188,7 @@ describe('gatherAxis', () => {
       [0, -1],
       [0, 0.5],
     ]) {
-      expect(codeOf(() => gatherAxis(tensor, axis, [index]))).toBe('E_TENSOR_INDEX');
+      expect(codeOf(() => gatherAxes(tensor, new Map([[axis, [index]]])))).toBe('E_TENSOR_INDEX');
     }
   });
 });

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { buildGraph, type Graph } from '../../src/graph/graph.ts';
 import { tensorOf } from '../../src/onnx/index.ts';
 import { operators } from '../../src/ops/index.ts';
-import { unshare } from '../../src/rewrite/unshare.ts';
+import { unshare, unsharedGraph } from '../../src/rewrite/unshare.ts';
 import { couplingOf, type Net, netOf, outputsOf, sizes } from '../prune/nets.ts';
 
 /** Two branches with norms that share all their vectors, as exporters write a fresh network. */
@@ -115,4 +116,21 @@ test('scales of codes: those of channels are copied, one for everything is not, 
   ]);
   expect(sizes(couplingOf(apart))).toEqual({ 'a.w': 6, 'b.w': 6 });
   expect(sizes(couplingOf(unshare(build(false), operators)))).toEqual({ 'a.w': 6 });
+});
+
+test('its graph is what would be worked out of the file that it leaves', () => {
+  for (const irVersion of [3, 8]) {
+    const graph = unsharedGraph(netOf(shared, { irVersion, opset: 9 }), operators);
+    const again = buildGraph(graph.model, operators);
+    const plain = ({ nodes, producers, consumers, operators: _, ...rest }: Graph) => ({
+      ...rest,
+      nodes: nodes.map(node => [node.index, node.name, node.proto, node.inputs.map((_, i) => node.type(i))]),
+      producers: [...producers].map(([value, node]) => [value, node.name]),
+      consumers: [...consumers].map(([value, uses]) => [value, uses.map(({ node, input }) => [node.name, input])]),
+    });
+    expect(plain(graph)).toEqual(plain(again));
+    for (const order of ['tensors', 'types', 'constants'] as const) {
+      expect([...graph[order].keys()], order).toEqual([...again[order].keys()]);
+    }
+  }
 });

@@ -23,7 +23,7 @@ function headsApart(engine: Engine): { apart(x: Tensor, heads: number): Tensor; 
  * @param heads of queries, and of keys and values
  */
 export function attend(n: NodeView, engine: Engine, heads: { query: number; key: number } | null): Forward {
-  const hasMore = n.outputs.some((name, i) => name && i > 0) || [4, 5, 6].some(n.has);
+  const hasMore = n.outputs.some((name, i) => name && i > 0) || [4, 5, 6].some(input => n.has(input));
   if (!heads || hasMore) throw untrainable(n, 'it keeps keys and values for later');
   if (n.float('softcap', 0) !== 0) throw untrainable(n, 'it bounds the products');
   const isLocal = ['left_window_size', 'right_window_size'].some(name => n.attribute(name) !== undefined);

@@ -13,7 +13,7 @@ function axesOf(read: () => readonly unknown[]): number[] {
 
 /** State that every axis of the inputs keeps its length. @param why after the node's name: `'Unique 'x' compares along it'` */
 export function keepInputs(n: NodeView, r: Relations, why: string, inputs = [...n.inputs.keys()]): void {
-  for (const input of inputs.filter(n.has)) {
+  for (const input of inputs.filter(input => n.has(input))) {
     for (const axis of axesOf(() => n.shape(input))) r.wall(n.axis(input, axis), `${n.opType} '${n.name}' ${why}`);
   }
 }

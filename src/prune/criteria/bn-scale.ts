@@ -1,9 +1,9 @@
 import type { Importance } from './criterion.ts';
-import { meanOver, normScales, sumOf } from './members.ts';
+import { absoluteSums, meanOver, normScales } from './members.ts';
 
 /**
  * Mean over the group's batch normalisations of |gamma|, the scale of a channel.
  * Liu et al., Learning Efficient Convolutional Networks through Network Slimming, ICCV 2017.
  */
 export const bnScale: Importance = (group, context) =>
-  meanOver(normScales(group, context.coupling), group, context, sumOf(Math.abs));
+  meanOver(normScales(group, context.coupling), group, context, absoluteSums);

@@ -5,7 +5,7 @@ export type Importance = (group: Group, context: ImportanceContext) => Float64Ar
 
 export interface ImportanceContext {
   readonly coupling: Coupling;
-  /** The current values of a constant of the file. */
+  /** The current values of a constant of the file; good until the next call. */
   values(name: string): Float32Array;
   readonly seed: number;
 }

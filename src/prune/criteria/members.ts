@@ -1,7 +1,7 @@
 import { isReal } from '../../graph/constants.ts';
 import { type Graph, type GraphNode, rolesOf } from '../../graph/graph.ts';
 import type { AxisRef, Codes } from '../../graph/operator.ts';
-import { floats, ints } from '../../onnx/index.ts';
+import { floats, ints, type Scratch } from '../../onnx/index.ts';
 import type { Coupling, Group } from '../groups.ts';
 import type { ImportanceContext } from './criterion.ts';
 
@@ -45,11 +45,12 @@ function codesOf({ consumers }: Graph, name: string): { node: GraphNode; codes: 
 /**
  * The elements of a constant as real numbers; integer codes with the scales and zero points that the node knows that
  * reads them. An unknown scale counts as 1.
+ * @param reused as of `floats`
  */
-export function valuesOf(graph: Graph, name: string): Float32Array {
+export function valuesOf(graph: Graph, name: string, reused?: Scratch): Float32Array {
   const tensor = graph.tensors.get(name)!;
   const found = isReal(tensor.dataType) ? null : codesOf(graph, name);
-  if (!found) return floats(tensor);
+  if (!found) return floats(tensor, reused);
   const { node, codes } = found;
   const read = (input: number | null) => (input === null ? undefined : graph.tensors.get(node.inputs[input]));
   const [scale, zero] = [read(codes.scale), read(codes.zeroPoint)];
@@ -91,16 +92,30 @@ function addByChannel(sums: Float64Array, group: Group, coupling: Coupling, ref:
   });
 }
 
-/** Sum of `f` of all elements with one index of an axis, for every index. */
-export const sumOf =
-  (f: (x: number) => number): Statistic =>
+/** Sum over all elements with one index of an axis, for every index. */
+const summing =
+  (sum: (values: Float32Array, from: number, to: number) => number): Statistic =>
   (values, dims, axis) => {
     const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
     const sums = new Float64Array(dims[axis]);
-    for (let at = 0, row = 0; at < values.length; row++) {
-      let sum = 0;
-      for (let i = 0; i < inner; i++) sum += f(values[at++]);
-      sums[row % dims[axis]] += sum;
+    for (let at = 0, index = 0; at < values.length; at += inner) {
+      sums[index] += sum(values, at, at + inner);
+      if (++index === sums.length) index = 0;
     }
     return sums;
   };
+
+// A function that is called for each element takes three times as long.
+/** Sum of the absolute values of all elements with one index of an axis, for every index. */
+export const absoluteSums = summing((values, from, to) => {
+  let sum = 0;
+  for (let i = from; i < to; i++) sum += Math.abs(values[i]);
+  return sum;
+});
+
+/** Sum of the squares, likewise. */
+export const squareSums = summing((values, from, to) => {
+  let sum = 0;
+  for (let i = from; i < to; i++) sum += values[i] * values[i];
+  return sum;
+});

@@ -1,7 +1,7 @@
 import type { AxisRef } from '../../graph/operator.ts';
 import type { Coupling, Group } from '../groups.ts';
 import type { Importance } from './criterion.ts';
-import { meanOver, sumOf } from './members.ts';
+import { absoluteSums, meanOver } from './members.ts';
 
 /** The weights that sum over a group's channels, as tensors of the file. */
 export const inWeights = ({ members }: Group, { graph }: Coupling): readonly AxisRef[] =>
@@ -13,4 +13,4 @@ export const inWeights = ({ members }: Group, { graph }: Coupling): readonly Axi
  * (docs/method-notes.md).
  */
 export const outgoing: Importance = (group, context) =>
-  meanOver(inWeights(group, context.coupling), group, context, sumOf(Math.abs));
+  meanOver(inWeights(group, context.coupling), group, context, absoluteSums);
