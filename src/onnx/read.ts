@@ -23,7 +23,7 @@ import {
 
 /**
  * Read an ONNX file. External data is read when a tensor is asked for its elements.
- * @throws UserError E_NOT_FOUND, E_READ, E_ONNX_TOO_LARGE, E_ONNX_CORRUPT
+ * @throws UserError E_NOT_FOUND, E_READ, E_ONNX_TOO_LARGE, E_ONNX_CORRUPT, E_GRAPH_SIZE
  */
 export function readModel(path: string): OnnxModel {
   return parseModel(readWhole(path), path);
@@ -154,7 +154,17 @@ export function functionName(field: WireField, file: SourceFile): string {
   return `${domain ? text(domain) : ''}::${name ? text(name) : ''}`;
 }
 
+/** Each takes some kilobytes of memory once it is read, however few bytes it has in the file. */
+const mostParts = 300_000;
+
 function decodeGraph(fields: readonly WireField[], file: SourceFile, files: ExternalFiles | null): OnnxGraph {
+  if (fields.length > mostParts) {
+    throw new UserError(
+      'E_GRAPH_SIZE',
+      `The graph has ${fields.length} nodes, initializers and declarations; ${mostParts} are the most that are read.`,
+      { where: file.path, fix: 'Export the model with its loops rolled up, or in parts.' },
+    );
+  }
   const messages = <D extends DescMessage>(number: number, schema: D): MessageShape<D>[] =>
     fields
       .filter(field => field.number === number)

@@ -7,10 +7,12 @@ import {
   type NodeProto,
   type OnnxModel,
   type OnnxTensor,
+  parseModel,
   tensorOf,
   valueInfo,
 } from '../../src/onnx/index.ts';
 import { bytesField, integerField, join, textField, varint } from '../../src/onnx/wire.ts';
+import { codeOf } from '../onnx/support.ts';
 import { analyse, codesOf, couplingOf, fileOf, normal, smallNet } from './support.ts';
 
 const withNodes = (change: (nodes: NodeProto[]) => NodeProto[]): OnnxModel => {
@@ -214,3 +216,13 @@ test.each([10, 30, 100, 1000, 20_000])(
   },
   60_000,
 );
+
+test('hundreds of thousands of empty nodes are an error before they take up memory', () => {
+  const nodes = (count: number) => {
+    const graph = Buffer.alloc(2 * count);
+    for (let i = 0; i < count; i++) graph[2 * i] = 0x0a;
+    return join([integerField(1, 8), ...bytesField(7, [graph])]);
+  };
+  expect(parseModel(nodes(1000)).graph.nodes.length).toBe(1000);
+  expect(codeOf(() => parseModel(nodes(300_001)))).toBe('E_GRAPH_SIZE');
+});
