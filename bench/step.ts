@@ -1,6 +1,7 @@
 /**
  * Time of a training step: ours against the PyTorch reference on the same libtorch version, batch and threads, all kinds
- * of step alternating in one run, warm, medians; ratios are medians over the rounds.
+ * of step alternating in one run, warm, medians; ratios are medians over the rounds. Masks move at every fourth step, the
+ * default of long runs, or at every step, as the reference's do.
  *
  *     npx tsx bench/step.ts --reference PATH/s2h_min.py [--python python3] [--depths 20,56] [--targets 0.35,0.15]
  *                           [--batch 128] [--threads 2] [--rounds 10]
@@ -16,7 +17,7 @@ import type { Precision } from '../src/train/precision.ts';
 import { table } from '../src/util/format.ts';
 import { median } from '../src/util/stats.ts';
 
-type Mode = 'plain' | 's2h' | 'frozen' | 'alone';
+type Mode = 'plain' | 's2h' | 'every' | 'frozen' | 'alone';
 
 /** A process that does one step when it is asked to. */
 interface Stepper {
@@ -57,11 +58,15 @@ function ours(depth: string, target: string, mode: Mode, precision: Precision): 
 
 function theirs(depth: string, target: string, mode: Mode): Stepper {
   const script = fileURLToPath(new URL('./reference_step.py', import.meta.url));
-  const child = spawn(values.python, [script, values.reference!, depth, target, values.batch, values.threads, mode], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    // As ours waits.
-    env: { ...process.env, OMP_WAIT_POLICY: 'passive', GOMP_SPINCOUNT: '10000' },
-  });
+  const child = spawn(
+    values.python,
+    [script, values.reference!, depth, target, values.batch, values.threads, mode === 'every' ? 's2h' : mode],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      // As ours waits.
+      env: { ...process.env, OMP_WAIT_POLICY: 'passive', GOMP_SPINCOUNT: '10000' },
+    },
+  );
   const lines: Interface = createInterface({ input: child.stdout });
   return {
     step: () =>
@@ -79,7 +84,8 @@ function theirs(depth: string, target: string, mode: Mode): Stepper {
 
 const names: Readonly<Record<Mode, string>> = {
   plain: 'plain training',
-  s2h: 's2h, masks move',
+  s2h: 's2h, masks move (every 4th)',
+  every: 's2h, masks move at every step',
   frozen: 's2h, masks frozen',
   alone: 'cut network alone',
 };
@@ -99,7 +105,7 @@ const rows: string[][] = [
 ];
 for (const depth of values.depths.split(',')) {
   for (const target of values.targets.split(',')) {
-    const measured = (['plain', 's2h', 'frozen', 'alone'] as const).map((mode): Row => {
+    const measured = (['plain', 's2h', 'every', 'frozen', 'alone'] as const).map((mode): Row => {
       const hasReference = values.reference !== undefined && mode !== 'alone';
       return {
         mode,

@@ -145,7 +145,13 @@ export const methodOptions = {
     .describe(
       'share of the steps after which the cut network is trained alone (default: 1, both views to the end; from a trained file as soon as the masks are frozen)',
     ),
-  maskEvery: z.int().positive().optional().describe('the masks move at every N-th step only (default: 1)'),
+  maskEvery: z
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      'the masks move at every N-th step only, by N step lengths (default: 4, less where that leaves fewer than a hundred moves; dmp 1)',
+    ),
   teacher: z
     .enum(teachers)
     .optional()

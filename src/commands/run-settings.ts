@@ -37,6 +37,7 @@ const paper: Partial<RunSettings> = {
   finishFrom: 1,
   teacher: 'none',
   maskLr: 1.5,
+  maskEvery: 1,
   lr: 0.05,
   warmup: 0,
   weightDecay: 3e-4,
@@ -115,13 +116,8 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
   const { searchFrom, searchUntil } = phases;
   const order = pick('order', at.trained ? 'fisher' : 'l1');
   if (order === 'fisher' && !at.trained) {
-    throw new UserError(
-      'E_OPTION',
-      '--order fisher looks at the outputs of a trained network, and the run starts from none.',
-      {
-        usage: true,
-      },
-    );
+    const what = '--order fisher looks at the outputs of a trained network, and the run starts from none.';
+    throw new UserError('E_OPTION', what, { usage: true });
   }
   const teacher = teacherOf(given, preset, phases.finishFrom, at.trained);
   const maskSteps = Math.max(1, Math.round((searchUntil - searchFrom) * steps));
@@ -161,7 +157,7 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     attention: pick('attention', 'heads'),
     temperature: pick('temperature', 1),
     ...phases,
-    maskEvery: pick('maskEvery', 1),
+    maskEvery: pick('maskEvery', given.method === 'dmp' ? 1 : Math.max(1, Math.min(4, Math.floor(maskSteps / 100)))),
     teacher,
     labelWeight: pick('labelWeight', 0.3),
     teacherTemperature: pick('teacherTemperature', 4),
