@@ -12,8 +12,9 @@ import { beginFrontier, type FrontierResult, frontierIn, type Runs, runFrontier 
 import type { PruneResult } from './outcome.ts';
 import { completeRun, type Stopped } from './run-course.ts';
 import { methodOptions, trainingOptions } from './run-options.ts';
+import { resumeRun } from './run-resume.ts';
 import { checkResumed } from './run-settings.ts';
-import { beginRun, type GivenOptions, resumeRun } from './run-start.ts';
+import { beginRun, type GivenOptions } from './run-start.ts';
 import { command as trainCommand } from './train.ts';
 import { needed, trainingProgress } from './training-progress.ts';
 

@@ -7,7 +7,7 @@ import { inEvaluationMode } from '../rewrite/evaluation-mode.ts';
 import { normalisable } from '../rewrite/renorm.ts';
 import { evaluateFile } from '../runtime/evaluate.ts';
 import { runtimeVersion } from '../runtime/session.ts';
-import { createRunDirectory, openRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
+import { createRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import { percent } from '../util/format.ts';
 import { version } from '../util/version.ts';
@@ -15,10 +15,10 @@ import { describeNetwork } from '../zoo/index.ts';
 import type { Context } from './command.ts';
 import { openData } from './data-options.ts';
 import { imageNetworkOf } from './model-file.ts';
-import { finishedResult, type RunConfig, readConfig } from './run-config.ts';
+import type { RunConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
-import { checkGiven, checkResumed, hashOfModel, settle } from './run-settings.ts';
-import { crowdedNote, threadsToBegin, threadsToGoOn } from './run-threads.ts';
+import { checkGiven, hashOfModel, settle } from './run-settings.ts';
+import { crowdedNote, threadsToBegin } from './run-threads.ts';
 import { coupled, interfaceOf, isFile, modelName, namedModel } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
 
@@ -135,59 +135,6 @@ export async function beginRun(request: Request, context: Context): Promise<Star
   }
 }
 
-/** Go on with a run; what is given besides the folder is honoured or refused by name. */
-export async function resumeRun(
-  verb: RunConfig['verb'],
-  given: Partial<GivenOptions> & { model?: string; resume: string },
-  context: Context,
-): Promise<StartedRun> {
-  const directory = openRunDirectory(given.resume);
-  try {
-    const config = readConfig(directory, verb);
-    const finished = finishedResult(directory);
-    const own = {
-      ...config.settings,
-      threads: config.threads.threads,
-      ...config.given,
-      model: config.model,
-      data: config.data,
-    };
-    const honoured = checkResumed({ ...given, setup: undefined }, own, {
-      directory: directory.path,
-      finished: finished !== null,
-    });
-    const { threads, notes } = threadsToGoOn(given.threads, config);
-    const { labelOrder, ...fed } = config.preprocessing;
-    const options = {
-      ...config.given,
-      ...fed,
-      ...placeOfData(given, config),
-      preprocessing: undefined,
-    } as GivenOptions;
-    const { dataset } = await openData(options, context, { labels: false }); // classes are compared by name next
-    refuseOtherData(dataset, config, options.data);
-    if (hashOfModel(directory.file('start.onnx')) !== config.start) {
-      throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', {
-        where: directory.file('start.onnx'),
-      });
-    }
-    const plan: TrainingPlan = {
-      start: readModel(directory.file('start.onnx')),
-      trainedStart: config.trainedStart,
-      dataset,
-      preprocessing: config.preprocessing,
-      settings: config.settings,
-      threads,
-      method: verb === 'train' ? 'plain' : config.settings.method,
-      budget: config.budget,
-    };
-    return { plan, config, directory, notes: [...honoured, ...notes, ...config.notes], finished };
-  } catch (error) {
-    directory.release();
-    throw error;
-  }
-}
-
 /** A network of two axes takes images as rows. @throws UserError E_INPUT_SHAPE when these have another length */
 function refuseOtherRows(
   shape: readonly (number | null)[],
@@ -202,31 +149,6 @@ function refuseOtherRows(
     `The network takes rows of ${shape[1]} numbers; images of ${channels}x${height}x${width} give ${length}.`,
     {
       fix: 'Say what it expects with --size and --color.',
-    },
-  );
-}
-
-/** Images may have moved: whether they are the same is seen by their fingerprint. */
-const placeOfData = (given: Partial<GivenOptions>, config: RunConfig): Pick<GivenOptions, 'data' | 'dataDir'> => ({
-  data: given.data ?? config.data,
-  dataDir: given.dataDir ?? (config.given.dataDir as string | undefined),
-});
-
-/** @throws UserError E_DATA_CHANGED naming what differs */
-function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig, place: string): void {
-  if (dataset.fingerprint === config.dataFingerprint) return;
-  const added = dataset.classes.filter(name => !config.classes.includes(name));
-  const gone = config.classes.filter(name => !dataset.classes.includes(name));
-  const difference = [
-    added.length ? `new classes ${added.join(', ')}` : '',
-    gone.length ? `missing classes ${gone.join(', ')}` : '',
-  ].filter(Boolean);
-  throw new UserError(
-    'E_DATA_CHANGED',
-    `The data is not what this run began with: ${difference.join('; ') || 'images were added, removed or changed'}.`,
-    {
-      where: place,
-      fix: 'Put the old data back, or start a new run.',
     },
   );
 }

@@ -7,7 +7,7 @@ export { TorchError } from './errors.ts';
 export type { SetupProgress } from './install.ts';
 export type { Dtype } from './native.ts';
 export { adamw, type Optimizer, sgd } from './optim.ts';
-export { bestMs, matmulRate, precisionTimes } from './probe.ts';
+export { bestMs, matmulRate } from './probe.ts';
 export { Tensor } from './tensor.ts';
 export type { GradOptions, LibtorchOrigin, Torch } from './torch.ts';
 

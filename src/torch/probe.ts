@@ -13,32 +13,6 @@ export function matmulRate(torch: Torch, size = 512): number {
   });
 }
 
-/** Milliseconds of a convolution's forward and backward pass in either type. */
-export interface PrecisionTimes {
-  readonly float32Ms: number;
-  readonly bfloat16Ms: number;
-}
-
-/**
- * Whether bfloat16 pays on this machine: a 3×3 convolution of 32 channels on 32 images of 32×32, forward and backward,
- * as trained. On processors without bf16 instructions it is 10 to 20 times slower than float32.
- */
-export function precisionTimes(torch: Torch): PrecisionTimes {
-  return torch.scope(() => {
-    const randn = (shape: number[]) => torch.channelsLast(torch.op('randn')(shape, 'float32', null, torch.device));
-    const x = torch.requiresGrad(torch.detach(randn([32, 32, 32, 32])));
-    const w = torch.requiresGrad(torch.detach(randn([32, 32, 3, 3])));
-    const pass = () => {
-      const y = torch.op('convolution')(x, w, null, [1, 1], [1, 1], [1, 1], false, [0, 0], 1);
-      return torch.grad(torch.op('sum')(y), [x, w]);
-    };
-    return {
-      float32Ms: bestMs(torch, pass, 150),
-      bfloat16Ms: bestMs(torch, () => torch.autocast('bfloat16', pass), 150),
-    };
-  });
-}
-
 /** The shortest of the runs that fit a time, after a first one that is not counted; at least two. */
 export function bestMs(torch: Torch, run: () => unknown, budgetMs: number): number {
   const once = () => {

@@ -1,5 +1,6 @@
 /** A process to be killed: trains the run that its argument describes and saves after every step. */
-import { beginRun, type GivenOptions, resumeRun } from '../../src/commands/run-start.ts';
+import { resumeRun } from '../../src/commands/run-resume.ts';
+import { beginRun, type GivenOptions } from '../../src/commands/run-start.ts';
 import { prepareTraining } from '../../src/commands/training-run.ts';
 
 const { resume, model, flops, ...given } = JSON.parse(process.argv[2]) as GivenOptions & {

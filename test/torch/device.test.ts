@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'vitest';
 import { chooseDevice, chooseThreads } from '../../src/torch/device.ts';
 import { openEngine, type Torch } from '../../src/torch/index.ts';
-import { matmulRate, precisionTimes } from '../../src/torch/probe.ts';
+import { matmulRate } from '../../src/torch/probe.ts';
 import { allowedThreads } from '../../src/util/threads.ts';
 
 let torch: Torch;
@@ -27,12 +27,9 @@ test('threads are those that are allowed, or those that are asked for', () => {
   }
 });
 
-test('the probes measure something and leave no tensor', () => {
+test('the probe measures something and leaves no tensor', () => {
   const before = torch.liveTensors();
   expect(matmulRate(torch, 64)).toBeGreaterThan(0);
-  const { float32Ms, bfloat16Ms } = precisionTimes(torch);
-  expect(float32Ms).toBeGreaterThan(0);
-  expect(bfloat16Ms).toBeGreaterThan(0);
   expect(torch.liveTensors()).toBe(before);
 });
 

@@ -1,0 +1,88 @@
+import { readModel } from '../onnx/index.ts';
+import { openRunDirectory } from '../train/run-directory.ts';
+import { UserError } from '../util/errors.ts';
+import type { Context } from './command.ts';
+import { openData } from './data-options.ts';
+import { finishedResult, type RunConfig, readConfig } from './run-config.ts';
+import { checkResumed, hashOfModel } from './run-settings.ts';
+import type { GivenOptions, StartedRun } from './run-start.ts';
+import { threadsToGoOn } from './run-threads.ts';
+import type { TrainingPlan } from './training-run.ts';
+
+/** Go on with a run; what is given besides the folder is honoured or refused by name. */
+export async function resumeRun(
+  verb: RunConfig['verb'],
+  given: Partial<GivenOptions> & { model?: string; resume: string },
+  context: Context,
+): Promise<StartedRun> {
+  const directory = openRunDirectory(given.resume);
+  try {
+    const config = readConfig(directory, verb);
+    const finished = finishedResult(directory);
+    const own = {
+      ...config.settings,
+      threads: config.threads.threads,
+      ...config.given,
+      model: config.model,
+      data: config.data,
+    };
+    const honoured = checkResumed({ ...given, setup: undefined }, own, {
+      directory: directory.path,
+      finished: finished !== null,
+    });
+    const { threads, notes } = threadsToGoOn(given.threads, config);
+    const { labelOrder, ...fed } = config.preprocessing;
+    const options = {
+      ...config.given,
+      ...fed,
+      ...placeOfData(given, config),
+      preprocessing: undefined,
+    } as GivenOptions;
+    const { dataset } = await openData(options, context, { labels: false }); // classes are compared by name next
+    refuseOtherData(dataset, config, options.data);
+    if (hashOfModel(directory.file('start.onnx')) !== config.start) {
+      throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', {
+        where: directory.file('start.onnx'),
+      });
+    }
+    const plan: TrainingPlan = {
+      start: readModel(directory.file('start.onnx')),
+      trainedStart: config.trainedStart,
+      dataset,
+      preprocessing: config.preprocessing,
+      settings: config.settings,
+      threads,
+      method: verb === 'train' ? 'plain' : config.settings.method,
+      budget: config.budget,
+    };
+    return { plan, config, directory, notes: [...honoured, ...notes, ...config.notes], finished };
+  } catch (error) {
+    directory.release();
+    throw error;
+  }
+}
+
+/** Images may have moved: whether they are the same is seen by their fingerprint. */
+const placeOfData = (given: Partial<GivenOptions>, config: RunConfig): Pick<GivenOptions, 'data' | 'dataDir'> => ({
+  data: given.data ?? config.data,
+  dataDir: given.dataDir ?? (config.given.dataDir as string | undefined),
+});
+
+/** @throws UserError E_DATA_CHANGED naming what differs */
+function refuseOtherData(dataset: TrainingPlan['dataset'], config: RunConfig, place: string): void {
+  if (dataset.fingerprint === config.dataFingerprint) return;
+  const added = dataset.classes.filter(name => !config.classes.includes(name));
+  const gone = config.classes.filter(name => !dataset.classes.includes(name));
+  const difference = [
+    added.length ? `new classes ${added.join(', ')}` : '',
+    gone.length ? `missing classes ${gone.join(', ')}` : '',
+  ].filter(Boolean);
+  throw new UserError(
+    'E_DATA_CHANGED',
+    `The data is not what this run began with: ${difference.join('; ') || 'images were added, removed or changed'}.`,
+    {
+      where: place,
+      fix: 'Put the old data back, or start a new run.',
+    },
+  );
+}
