@@ -1,4 +1,4 @@
-import { mkdtempSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type OnnxModel, readModel, writeModel } from '../onnx/index.ts';
@@ -10,12 +10,13 @@ import { type UnknownCost, unknownCosts } from '../prune/walls.ts';
 import { renderCut } from '../report/cut-report.ts';
 import { type Certificate, certify } from '../runtime/certificate.ts';
 import { withoutDeclared } from '../runtime/probe.ts';
-import { writeAtomic } from '../util/atomic.ts';
+import { destination, writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { version } from '../util/version.ts';
 import { budgetIfAsked } from './budget-options.ts';
 import { type Context, defineCommand, flagOf } from './command.ts';
 import type { CostChange } from './outcome.ts';
+import { checkOutputs, externalFilesOf } from './outputs.ts';
 import { choose, openSource, type Source, selectionOptions } from './selection.ts';
 
 export interface CutResult {
@@ -62,7 +63,13 @@ export const command = defineCommand({
     checkOptions(values);
     const source = await openSource(path, values, values.apply);
     const { coupling, priced } = source;
-    refuseOverwriting(path, source.model, values);
+    const external = externalFilesOf(source.model);
+    checkOutputs({
+      read: [path, ...external, values.apply],
+      model: values.out,
+      hasData: external.length > 0,
+      others: [values.plan],
+    });
     const { kept, about } = chosen(source, values);
     const counts = kept.map(channels => channels.length);
     refuseIdentity(source, counts, values);
@@ -178,9 +185,13 @@ async function writeProven(
   { out, verify, seed }: Options,
   context: Context,
 ): Promise<Certificate | null> {
-  const folder = waitingFolder(out);
+  const place = destination(out);
+  const folder = waitingFolder(place);
+  const clean = () => rmSync(folder, { recursive: true, force: true });
+  // An interrupted process exits before it comes to its `finally`.
+  process.once('exit', clean);
   try {
-    const [path, ...others] = writeModel(small, join(folder, basename(out)));
+    const [path, ...others] = writeModel(small, join(folder, basename(place)));
     const certificate = verify
       ? await certify({
           full,
@@ -197,10 +208,11 @@ async function writeProven(
       : null;
     // The model goes last: it is what names the data.
     if (certificate?.passed !== false)
-      for (const written of [...others, path]) renameSync(written, join(dirname(out), basename(written)));
+      for (const written of [...others, path]) renameSync(written, join(dirname(place), basename(written)));
     return certificate;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    process.off('exit', clean);
+    clean();
   }
 }
 
@@ -223,42 +235,4 @@ function withWayOut(error: unknown): never {
     throw error;
   const fix = [error.fix, 'Nothing was written; --no-verify cuts without the certificate.'].filter(Boolean).join(' ');
   throw new UserError(error.code, error.what, { where: error.where, fix, cause: error, usage: error.exitCode === 2 });
-}
-
-/**
- * What is written must not take the place of what was read: the full file is what a cut is verified against.
- * @throws UserError E_OVERWRITE (usage)
- */
-function refuseOverwriting(path: string, model: OnnxModel, { out, plan, apply }: Options): void {
-  const read = new Set([path, ...externalFilesOf(model), ...(apply === undefined ? [] : [apply])].map(place));
-  const written = [out, `${out}.data`, ...(plan === undefined ? [] : [plan])];
-  const clash =
-    written.find(file => read.has(place(file))) ??
-    (new Set(written.map(place)).size < written.length ? plan : undefined);
-  if (clash === undefined) return;
-  throw new UserError('E_OVERWRITE', `Writing ${clash} would replace a file that this cut reads or writes.`, {
-    fix: 'Choose another name: the full file is what the cut is verified against.',
-    usage: true,
-  });
-}
-
-/** Where a path leads, links followed as far as it exists. */
-function place(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    try {
-      return join(realpathSync(dirname(path)), basename(path));
-    } catch {
-      return resolve(path);
-    }
-  }
-}
-
-function externalFilesOf({ graph }: OnnxModel): string[] {
-  const paths = graph.initializers.flatMap(({ data }) => {
-    const location = data.storage === 'external' ? data.entries.get('location') : undefined;
-    return data.storage === 'external' && data.files && location ? [join(data.files.folder, location)] : [];
-  });
-  return [...new Set(paths)];
 }

@@ -11,6 +11,7 @@ import { UserError } from '../util/errors.ts';
 import { budgetIfAsked } from './budget-options.ts';
 import { defineCommand } from './command.ts';
 import { pictureOf } from './inspect-picture.ts';
+import { checkOutputs, externalFilesOf } from './outputs.ts';
 import { type Choice, choose, openSource, type Source, selectionOptions } from './selection.ts';
 
 /** A group of coupled channels. */
@@ -86,6 +87,7 @@ export const command = defineCommand({
   async run({ model: file }, options): Promise<Inspection> {
     const asked = budgetIfAsked(options);
     const source = await openSource(file, options);
+    checkOutputs({ read: [file, ...externalFilesOf(source.model)], others: [options.html] });
     const { coupling, admissible } = source;
     const outcome = asked && attempt(() => choose(source, asked, options));
     const choice = outcome && !(outcome instanceof UserError) ? outcome : null;

@@ -90,7 +90,7 @@ function render(full: string, small: string, certificate: Certificate): string {
     const [size, error, relative] = [scale, maxAbsError, maxRelError].map(value =>
       value === 0 ? '0' : value.toPrecision(3),
     );
-    return [name, type, size, error, relative, String(limit), percent(argmaxAgreement, 2)];
+    return [name, type, size, error, relative, limit.toExponential(1), percent(argmaxAgreement, 2)];
   });
   const figures =
     rows.length > 0 ? [`${inputs} inputs, one thread:`, table([head, ...rows], { align: ['left', 'left'] })] : [];

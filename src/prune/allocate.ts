@@ -18,7 +18,7 @@ export const budgetWithin = (coupling: Coupling, asked: AskedBudget, admissible:
     coupling,
     asked,
     admissible,
-    'Choose a budget in that range, or let more go: a smaller --min-keep or --round, fewer groups in --keep.',
+    'Choose a budget in that range, or let more go: a smaller --min-keep or --round, fewer groups in --keep, more in --only. The command inspect lists the walls.',
   );
 
 /** For every group the number of its ranking: channels are compared with those of groups that have the same one. */

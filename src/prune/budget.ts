@@ -1,6 +1,7 @@
 import { UserError } from '../util/errors.ts';
 import { type Cost, costOf, lacksLengths, type Resource } from './cost.ts';
 import type { Coupling } from './groups.ts';
+import { wallsOf } from './walls.ts';
 
 /** The channel counts that every group may have, in ascending order; the last is its size. */
 export type Admissible = readonly (readonly number[])[];
@@ -57,10 +58,7 @@ export function budgetOf(
   if (coupling.groups.length === 0) {
     throw new UserError('E_NOTHING_TO_PRUNE', 'No channels of this network can be pruned.', {
       where,
-      fix: coupling.walled
-        .slice(0, 3)
-        .map(group => `${group.name}: ${group.reason}.`)
-        .join(' '),
+      fix: whyNothing(coupling),
     });
   }
   const cost = costOf(coupling, resource);
@@ -82,6 +80,13 @@ export function budgetOf(
     );
   }
   return { resource, fraction, cost };
+}
+
+/** The first walls, and what would unlock them. */
+function whyNothing(coupling: Coupling): string {
+  const walls = wallsOf(coupling).slice(0, 3);
+  const reasons = walls.map(({ reason, groups }) => `${groups[0]?.name ?? 'the graph'}: ${reason}.`);
+  return [...reasons, ...new Set(walls.flatMap(({ unlock }) => unlock ?? []))].join(' ');
 }
 
 /** How far below the budget counts may end without a search for closer ones, as a share of the full cost. */

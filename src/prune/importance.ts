@@ -55,19 +55,36 @@ export function comparableScores(
 ): Float64Array[] {
   const { what, of } = sources[name];
   const isSummed = summedGroups(context.coupling);
+  const lacking = context.coupling.groups.filter(
+    (group, g) =>
+      wanted(g) &&
+      isSummed[g] &&
+      of?.(group, context.coupling).length === 0 &&
+      !(what === 'weight' && isUniform(group, context.coupling)),
+  );
+  if (lacking.length > 0) {
+    const names = lacking.map(group => `'${group.name}'`);
+    const keep = names.map(group => `--keep ${group}`).join(' ');
+    throw new UserError(
+      'E_CRITERION',
+      `The channels of ${names.slice(0, 3).join(', ')}${names.length > 3 ? ` and ${names.length - 3} more groups` : ''} cannot be ranked by ${name}: the ${names.length === 1 ? 'group has' : 'groups have'} no ${what}.`,
+      {
+        where: context.coupling.graph.model.path,
+        fix: `Choose another --criterion, or keep ${names.length === 1 ? 'the group' : 'them'} whole: ${keep}`,
+      },
+    );
+  }
   return context.coupling.groups.map((group, g) => {
     if (!wanted(g) || !isSummed[g]) return new Float64Array(group.size);
-    const refuse = (why: string) =>
-      new UserError('E_CRITERION', `The channels of '${group.name}' cannot be ranked by ${name}: ${why}.`, {
+    if (of?.(group, context.coupling).length === 0) return new Float64Array(group.size).fill(1);
+    const scores = importance[name](group, context);
+    if (!scores.every(Number.isFinite)) {
+      const why = `a ${what} of it holds values that are not finite`;
+      throw new UserError('E_CRITERION', `The channels of '${group.name}' cannot be ranked by ${name}: ${why}.`, {
         where: context.coupling.graph.model.path,
         fix: `Choose another --criterion, or keep the group whole with --keep '${group.name}'.`,
       });
-    if (of?.(group, context.coupling).length === 0) {
-      if (what === 'weight' && isUniform(group, context.coupling)) return new Float64Array(group.size).fill(1);
-      throw refuse(`the group has no ${what}`);
     }
-    const scores = importance[name](group, context);
-    if (!scores.every(Number.isFinite)) throw refuse(`a ${what} of it holds values that are not finite`);
     return name === 'lamp' ? scores : meanNormalised(scores);
   });
 }

@@ -1,5 +1,5 @@
 import type { Graph, GraphNode } from '../graph/graph.ts';
-import { whyUncounted } from './cost.ts';
+import { openInputs, whyUncounted } from './cost.ts';
 import type { Coupling } from './groups.ts';
 
 /** Channels that have to stay for one reason. */
@@ -28,7 +28,8 @@ export function wallsOf({ graph, walled }: Coupling): Wall[] {
   }
   return [...byReason].map(([reason, groups]) => {
     const node = nodeIn(reason, nodes);
-    return { reason, node: node && { name: node.name, opType: node.opType }, unlock: unlockOf(reason, graph), groups };
+    const unlock = node && isComputedOnce(node, graph) ? computedOnce : unlockOf(reason, graph);
+    return { reason, node: node && { name: node.name, opType: node.opType }, unlock, groups };
   });
 }
 
@@ -78,13 +79,24 @@ const unlocks: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
+/** Whether a node only depends on constants: how weights look that are normalised before they are used. */
+const isComputedOnce = (node: GraphNode, { fixed }: Graph): boolean => node.outputs.every(value => fixed.has(value));
+
+const computedOnce =
+  'It is computed from constants alone: have it computed once (onnxsim, or the basic optimisation of ONNX Runtime), and prune that file.';
+
 const lostShape = /unknown length$|symbolic shape$|are not known$|laid out differently$/;
 
-function unlockOf(reason: string, { nodes }: Graph): string | null {
+function unlockOf(reason: string, graph: Graph): string | null {
   if (!lostShape.test(reason)) return unlocks.find(([pattern]) => pattern.test(reason))?.[1] ?? null;
-  const strangers = [...new Set(nodes.filter(node => !node.operator).map(node => node.opType))];
-  return strangers.length > 0
-    ? `Shapes are lost at operators without a rule: ${strangers.join(', ')}.`
+  const types = (nodes: readonly GraphNode[]) => [...new Set(nodes.map(node => node.opType))].join(', ');
+  const strangers = graph.nodes.filter(node => !node.operator);
+  if (strangers.length > 0) return `Shapes are lost at operators without a rule: ${types(strangers)}.`;
+  const nested = graph.nodes.filter(node => node.proto.attribute.some(({ g, graphs }) => g || graphs.length > 0));
+  if (nested.length > 0) return `Shapes are lost at sub-graphs: export the model without ${types(nested)}.`;
+  const open = openInputs(graph);
+  return open.length > 0
+    ? `Give the lengths of ${open.map(name => `'${name}'`).join(', ')} by --shape, or fix them in the file (python -m onnxruntime.tools.make_dynamic_shape_fixed).`
     : 'Export the model with static shapes.';
 }
 

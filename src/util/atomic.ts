@@ -1,14 +1,52 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writevSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writevSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { messageOf, UserError } from './errors.ts';
 
 /**
- * Write a file so that a reader, or a crash at any moment, sees either the old or the new content: a temporary name in
- * the same folder, fsync, rename, fsync of the folder.
- * @param chunks written one after the other as they come, without being joined in memory
- * @throws UserError E_WRITE with path and bytes when the disk is full or the folder cannot be written
+ * Where a file ends up that is written to a path: links are followed.
+ * @throws UserError E_WRITE for what is there and is no ordinary file: a folder, a pipe, a device
  */
-export function writeAtomic(path: string, chunks: string | Uint8Array | Iterable<Uint8Array>): void {
+export function destination(path: string): string {
+  const found = lookedUp(() => lstatSync(path));
+  if (!found) return path;
+  const target = found.isSymbolicLink() ? (lookedUp(() => realpathSync(path)) ?? path) : path;
+  const file = target === path ? found : lookedUp(() => statSync(target));
+  if (!file || file.isFile() || file.isSymbolicLink()) return target;
+  const what = file.isDirectory() ? 'a folder' : 'no ordinary file (a pipe or a device)';
+  throw new UserError('E_WRITE', `${path} is ${what}; nothing is written there.`, {
+    where: path,
+    fix: 'Choose the name of a file.',
+  });
+}
+
+/** Nothing where a path leads nowhere, or through what may not be seen. */
+function lookedUp<T>(look: () => T): T | null {
+  try {
+    return look();
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Write a file so that a reader, or a crash at any moment, sees either the old or the new content: a temporary name in
+ * the same folder, fsync, rename, fsync of the folder. Links are followed.
+ * @param chunks written one after the other as they come, without being joined in memory
+ * @throws UserError E_WRITE with path and bytes when the disk is full or the folder cannot be written; and that of
+ *   {@link destination}
+ */
+export function writeAtomic(named: string, chunks: string | Uint8Array | Iterable<Uint8Array>): void {
+  const path = destination(named);
   const parts = typeof chunks === 'string' ? [Buffer.from(chunks)] : chunks instanceof Uint8Array ? [chunks] : chunks;
   const temporary = `${path}.tmp-${process.pid}`;
   let bytes = 0;

@@ -191,3 +191,23 @@ test('names out of the file cannot steer the terminal', async () => {
   expect(out).toContain("graph output '\\u202eb'");
   for (const character of ['\u001b', '\u202e']) expect(out).not.toContain(character);
 });
+
+test('weights that are computed from constants are said to be', async () => {
+  const computed = netOf((g, x) => {
+    const raw = g.initializer('raw', new Float32Array(8 * 3).fill(1), [8, 3, 1, 1]);
+    const scaled = g.op('Softmax', [raw], { axis: 0 }, 'scaled');
+    return g.conv(g.op('Conv', [x, scaled], {}, 'first'), 8, 4, { name: 'b' });
+  });
+  const once = await inspect({ model: written('computed', computed) });
+  expect(once.walls.filter(({ unlock }) => unlock?.includes('computed from constants alone'))).toHaveLength(1);
+});
+
+test('a criterion names every group that it has nothing to go by for', async () => {
+  const model = written(
+    'three',
+    netOf((g, x) => g.conv(g.conv(g.conv(x, 3, 10, { name: 'a' }), 10, 8, { name: 'b' }), 8, 4, { name: 'c' })),
+  );
+  const error = await refusal(inspect({ model, flops: 0.5, criterion: 'bn-scale' }));
+  expect(error.message).toMatch(/'a\.weight', 'b\.weight' cannot be ranked by bn-scale: the groups have no Batch/);
+  expect(error.fix).toMatch(/--keep 'a\.weight' --keep 'b\.weight'/);
+});
