@@ -105,12 +105,23 @@ const summing =
     return sums;
   };
 
-// A function that is called for each element takes three times as long.
+// A function of the element would be called for each of them, which takes three times as long; four sums at a time do not
+// wait for each other.
 /** Sum of the absolute values of all elements with one index of an axis, for every index. */
 export const absoluteSums = summing((values, from, to) => {
-  let sum = 0;
-  for (let i = from; i < to; i++) sum += Math.abs(values[i]);
-  return sum;
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let i = from;
+  for (const last = to - 3; i < last; i += 4) {
+    a += Math.abs(values[i]);
+    b += Math.abs(values[i + 1]);
+    c += Math.abs(values[i + 2]);
+    d += Math.abs(values[i + 3]);
+  }
+  for (; i < to; i++) a += Math.abs(values[i]);
+  return a + b + c + d;
 });
 
 /** Sum of the squares, likewise. */
