@@ -17,7 +17,7 @@ interface Outputs {
 const isGiven = (path: string | undefined): path is string => path !== undefined;
 
 /**
- * Before any work is done: what is written must not take the place of what was read, nor of what the user did not name.
+ * What is written must not take the place of what was read, nor of what the user did not name.
  * @throws UserError E_OVERWRITE (usage), E_WRITE for what is no ordinary file
  */
 export function checkOutputs({ read, model, hasData, others }: Outputs): void {
