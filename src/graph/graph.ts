@@ -1,6 +1,6 @@
 import { type Dimension, elemTypeOf, type NodeProto, type OnnxModel, type OnnxTensor, shapeOf } from '../onnx/index.ts';
 import { printable } from '../util/printable.ts';
-import { checkNames, checkTensor, checkType, graphError, labelOf, ruled } from './check.ts';
+import { checkNames, checkTensor, checkType, labelOf, ruled } from './check.ts';
 import { isSmall, smallConstOf } from './constants.ts';
 import { FileNode, type GraphNode, type Known } from './node.ts';
 import type { Const, Dim, OperatorTable, Role, ValueType } from './operator.ts';
@@ -64,7 +64,6 @@ export function buildGraph(model: OnnxModel, operators: OperatorTable, options: 
     infer(node, known, declared);
     return node;
   });
-  if (graph.outputs.length === 0) throw graphError('The graph has no outputs.', model.path);
   const first = known.types.get(inputs[0])?.shape?.[0];
   return {
     model,

@@ -6,6 +6,7 @@ import { type CouplingOptions, coupleGraph } from '../prune/groups.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { zeroConsumers } from '../prune/zeroed.ts';
 import { unsharedGraph } from '../rewrite/unshare.ts';
+import { UserError } from '../util/errors.ts';
 import { type Agreement, isRounded } from './agreement.ts';
 import { comparedValues } from './compared.ts';
 import { type Comparison, type ComparisonInputs, compareModels } from './comparison.ts';
@@ -94,6 +95,11 @@ const roundingCap = 10;
 export async function certify(request: CertificateRequest): Promise<Certificate> {
   const { kept, small, operators } = request;
   const graph = unsharedGraph(request.full, operators);
+  if (graph.outputs.length === 0) {
+    throw new UserError('E_GRAPH', 'The graph has no outputs: there is nothing to compare.', {
+      where: request.full.path,
+    });
+  }
   // Without the lengths that are fed: axes that are dynamic in the file are so in a cut of it.
   const coupling = coupleGraph(graph, request.coupling);
   const limit = certificateLimits[precisionOf(coupling.graph)];
