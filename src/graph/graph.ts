@@ -85,8 +85,18 @@ export function buildGraph(model: OnnxModel, operators: OperatorTable, options: 
 export function withCopies(graph: Graph, model: OnnxModel, changed: ReadonlyMap<NodeProto, NodeProto>): Graph {
   const known: Known = { types: new Map(), constants: new Map(), fixed: new Set(), tensors: new Map() };
   const isOld = new Set(graph.model.graph.initializers.map(({ name }) => name));
+  // Initializers first, copies among them, as they would be found in the file.
   for (const tensor of model.graph.initializers) {
-    if (!isOld.has(tensor.name) || graph.tensors.has(tensor.name)) addTensor(tensor, known);
+    const { name } = tensor;
+    if (!isOld.has(name)) {
+      addTensor(tensor, known);
+      continue;
+    }
+    if (!graph.tensors.has(name)) continue;
+    known.tensors.set(name, tensor);
+    known.types.set(name, graph.types.get(name)!);
+    const value = graph.constants.get(name);
+    if (value) known.constants.set(name, value);
   }
   for (const [name, type] of graph.types) known.types.set(name, type);
   for (const [name, value] of graph.constants) known.constants.set(name, value);

@@ -98,6 +98,7 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
   if (graph.outputs.length === 0) {
     throw new UserError('E_GRAPH', 'The graph has no outputs: there is nothing to compare.', {
       where: request.full.path,
+      fix: 'Export the model with its outputs.',
     });
   }
   // Without the lengths that are fed: axes that are dynamic in the file are so in a cut of it.
