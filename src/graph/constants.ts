@@ -11,6 +11,24 @@ export const constOf = (tensor: OnnxTensor): Const => ({
   values: isInteger(tensor.dataType) ? ints(tensor) : [...floats(tensor)],
 });
 
+/** A real tensor as numbers, which are decoded when they are asked for: graphs have many that nobody asks for. */
+class RealConst implements Const {
+  readonly elemType: number;
+  readonly dims: readonly number[];
+  readonly #tensor: OnnxTensor;
+  #values: readonly number[] | null = null;
+
+  constructor(tensor: OnnxTensor) {
+    this.elemType = tensor.dataType;
+    this.dims = tensor.dims;
+    this.#tensor = tensor;
+  }
+
+  get values(): readonly number[] {
+    return (this.#values ??= [...floats(this.#tensor)]);
+  }
+}
+
 /** Most elements of whole numbers that are computed with, and most of real ones. */
 const limits = { whole: 65_536, real: 64 };
 
@@ -27,6 +45,7 @@ export function isSmall(type: ValueType | undefined): boolean {
 export function smallConstOf(tensor: OnnxTensor): Const | null {
   const limit = isInteger(tensor.dataType) ? limits.whole : real.has(tensor.dataType) ? limits.real : -1;
   if (elementCount(tensor) > limit) return null;
+  if (real.has(tensor.dataType) && tensor.data.storage === 'raw') return new RealConst(tensor);
   try {
     return constOf(tensor);
   } catch (error) {

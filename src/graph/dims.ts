@@ -24,6 +24,10 @@ export function productOf(factors: readonly Dim[]): Dim {
   return merged.length <= 1 ? (merged[0] ?? 1) : merged.join(times);
 }
 
+/** Whether every length is a number. */
+export const isConcrete = (dims: readonly Dim[]): dims is readonly number[] =>
+  dims.every(dim => typeof dim === 'number');
+
 /** The product of the numbers among the factors of a length; 1 for a symbol. */
 export const numericPart = (dim: Dim): number =>
   typeof dim === 'number'

@@ -2,9 +2,11 @@ import type { GraphProto, NodeProto } from '../onnx/index.ts';
 import { UserError } from '../util/errors.ts';
 import { printable } from '../util/printable.ts';
 
+const none: readonly string[] = [];
+
 /** Values that a node's sub-graphs read but do not make themselves. */
-export function captured(node: NodeProto): string[] {
-  if (!node.attribute.some(({ g, graphs }) => g || graphs.length > 0)) return [];
+export function captured(node: NodeProto): readonly string[] {
+  if (!node.attribute.some(({ g, graphs }) => g || graphs.length > 0)) return none;
   const graphs = node.attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
   return [...new Set(graphs.flatMap(readOutside))];
 }

@@ -171,21 +171,22 @@ function untyped(a: AttributeProto): AttributeValue | null {
   return a.ints.map(saturated);
 }
 
-const attributesOfNode = new WeakMap<NodeProto, ReadonlyMap<string, AttributeValue>>();
+/** By the list of a node's attributes, which nodes of a file may share. */
+const decodedLists = new WeakMap<readonly AttributeProto[], ReadonlyMap<string, AttributeValue>>();
 
 /**
- * The attributes of a node by name, decoded once per node. INT beyond 2^53 becomes the safe extreme. Sparse tensors, type
+ * The attributes of a node by name, decoded once. INT beyond 2^53 becomes the safe extreme. Sparse tensors, type
  * descriptions and references to a function's attributes are not in it: `node.attribute` has them.
  */
 export function attributesOf(node: NodeProto): ReadonlyMap<string, AttributeValue> {
-  const known = attributesOfNode.get(node);
+  const known = decodedLists.get(node.attribute);
   if (known) return known;
   const values = new Map<string, AttributeValue>();
   for (const a of node.attribute) {
     const value = a.refAttrName ? null : decoded(a);
     if (value !== null) values.set(a.name, Array.isArray(value) ? (Object.freeze(value) as AttributeValue) : value);
   }
-  attributesOfNode.set(node, values);
+  decodedLists.set(node.attribute, values);
   return values;
 }
 

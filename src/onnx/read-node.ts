@@ -11,51 +11,103 @@ import {
 import { freeze } from './origin.ts';
 import { rememberFiles } from './tensor.ts';
 import { mapAttributeTensors } from './visit.ts';
-import { content, corruptField, fieldsIn, type SourceFile, text, type WireField } from './wire.ts';
+import { content, corruptField, fieldsIn, latin1, type SourceFile, text, type WireField } from './wire.ts';
 
-const prototype: object = Object.getPrototypeOf(create(NodeProtoSchema));
 const none: never[] = [];
 Object.freeze(none);
 
+type Detail = Partial<Pick<NodeProto, 'name' | 'opType' | 'domain' | 'docString'>>;
+
+/** A class of our own, since objects that are given a prototype one by one take a kilobyte each. */
+class NodeMessage {
+  readonly $typeName = 'onnx.NodeProto';
+  readonly input: readonly string[];
+  readonly output: readonly string[];
+  readonly attribute: readonly AttributeProto[];
+  readonly deviceConfigurations = none;
+  readonly metadataProps = none;
+
+  constructor(
+    input: readonly string[],
+    output: readonly string[],
+    attribute: readonly AttributeProto[],
+    detail: Detail,
+  ) {
+    this.input = Object.freeze(input);
+    this.output = Object.freeze(output);
+    this.attribute = attribute;
+    Object.assign(this, detail);
+    Object.freeze(this);
+  }
+}
+Object.setPrototypeOf(NodeMessage.prototype, Object.getPrototypeOf(create(NodeProtoSchema)));
+
+/** What nodes of a file have in common is kept once: names, and attributes of the same bytes. */
+export interface Shared {
+  readonly names: Map<string, string>;
+  readonly attributes: Map<string, readonly AttributeProto[]>;
+}
+
+/** Longest attributes of a node, in bytes, that are looked for among those of other nodes. */
+const longestShared = 512;
+
 /**
- * A node as protobuf-es would give it, frozen; only its attributes are decoded when they are first asked for, which
- * makes reading large graphs several times faster.
- * @throws UserError E_ONNX_CORRUPT, also from the `attribute` of the node
+ * A node as protobuf-es would give it, frozen.
+ * @throws UserError E_ONNX_CORRUPT
  */
-export function readNode(field: WireField, file: SourceFile, files: ExternalFiles | null): NodeProto {
+export function readNode(
+  field: WireField,
+  file: SourceFile,
+  files: ExternalFiles | null,
+  { names, attributes }: Shared,
+): NodeProto {
   const fields = fieldsIn(field, file);
   const input: string[] = [];
   const output: string[] = [];
   const encoded: WireField[] = [];
-  const own: Partial<Pick<NodeProto, 'name' | 'opType' | 'domain' | 'docString'>> = {};
+  const own: Detail = {};
+  const name = (part: WireField): string => {
+    const read = text(part);
+    const known = names.get(read);
+    if (known === undefined) names.set(read, read);
+    return known ?? read;
+  };
   for (const part of fields) {
     if (part.number < 8 && part.type !== 2) {
       throw corruptField(file, part, `field ${part.number} of a node has wire type ${part.type}`);
     }
-    if (part.number === 1) input.push(text(part));
-    else if (part.number === 2) output.push(text(part));
-    else if (part.number === 3) own.name = text(part);
-    else if (part.number === 4) own.opType = text(part);
+    if (part.number === 1) input.push(name(part));
+    else if (part.number === 2) output.push(name(part));
+    else if (part.number === 3) own.name = name(part);
+    else if (part.number === 4) own.opType = name(part);
     else if (part.number === 5) encoded.push(part);
     else if (part.number === 6) own.docString = text(part);
-    else if (part.number === 7) own.domain = text(part);
+    else if (part.number === 7) own.domain = name(part);
     else return wholeNode(field, file, files);
   }
-  let attribute: AttributeProto[] | null = null;
-  const node = {
-    __proto__: prototype,
-    $typeName: 'onnx.NodeProto' as const,
-    input: Object.freeze(input),
-    output: Object.freeze(output),
-    get attribute(): AttributeProto[] {
-      attribute ??= encoded.map(part => readAttribute(part, file, files));
-      return Object.freeze(attribute) as AttributeProto[];
-    },
-    deviceConfigurations: none,
-    metadataProps: none,
-    ...own,
-  };
-  return Object.freeze(node) as unknown as NodeProto;
+  const attribute = readAttributes(encoded, file, files, attributes);
+  // Copies, since lists that grew keep room for more.
+  const node = new NodeMessage(input.slice(), output.slice(), attribute, own);
+  return node as unknown as NodeProto;
+}
+
+/** The attributes of a node, those of another one where their bytes are the same. */
+function readAttributes(
+  encoded: readonly WireField[],
+  file: SourceFile,
+  files: ExternalFiles | null,
+  known: Shared['attributes'],
+): readonly AttributeProto[] {
+  if (encoded.length === 0) return none;
+  const read = () => Object.freeze(encoded.map(part => readAttribute(part, file, files)));
+  const { bytes, from } = encoded[0];
+  const { end } = encoded[encoded.length - 1];
+  const isOneRun = encoded.every((part, i) => i === 0 || part.from === encoded[i - 1].end);
+  if (!isOneRun || end - from > longestShared) return read();
+  const key = latin1(bytes, from, end);
+  const shared = known.get(key) ?? read();
+  known.set(key, shared);
+  return shared;
 }
 
 /** A node with fields that few files have (overload, metadata, devices, unknown ones). */

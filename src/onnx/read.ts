@@ -7,7 +7,7 @@ import { type ExternalFiles, externalFiles } from './external-data.ts';
 import type { OnnxGraph, OnnxModel } from './model.ts';
 import { SparseTensorProtoSchema, ValueInfoProtoSchema } from './onnx_pb.ts';
 import { graphField, modelField, remember } from './origin.ts';
-import { decodeMessage, readNode } from './read-node.ts';
+import { decodeMessage, readNode, type Shared } from './read-node.ts';
 import { tensorFields, tensorFromFields } from './tensor.ts';
 import {
   corrupt,
@@ -174,11 +174,12 @@ function decodeGraph(fields: readonly WireField[], file: SourceFile, files: Exte
     .filter(field => field.number === graphField.initializer)
     .map(field => remember(tensorFromFields(tensorFields(checked(field, 2, file), file), file, files), field));
   checkClaims(initializers);
+  const shared: Shared = { names: new Map(), attributes: new Map() };
   return {
     name: names.length ? text(checked(names[names.length - 1], 2, file)) : '',
     nodes: fields
       .filter(field => field.number === graphField.node)
-      .map(field => remember(readNode(checked(field, 2, file), file, files), field)),
+      .map(field => remember(readNode(checked(field, 2, file), file, files, shared), field)),
     initializers,
     inputs: messages(graphField.input, ValueInfoProtoSchema),
     outputs: messages(graphField.output, ValueInfoProtoSchema),

@@ -77,6 +77,8 @@ const typedFields: ReadonlySet<number> = new Set([4, 5, 6, 7, 10, 11]);
 /** The fields of a tensor's message. A run of single elements is one field. */
 export const tensorFields = (field: WireField, file: SourceFile): WireField[] => fieldsIn(field, file, typedFields);
 
+const none: readonly Uint8Array[] = Object.freeze([]);
+
 /** A tensor from its fields as `tensorFields` gives them, in any order. */
 export function tensorFromFields(
   fields: readonly WireField[],
@@ -119,7 +121,8 @@ export function tensorFromFields(
     : raw
       ? { storage: 'raw', bytes: raw }
       : { storage: 'typed', fields: coalesce(typed) };
-  return { name, dataType, dims, data, rest };
+  // Copies, since lists that grew keep room for more.
+  return { name, dataType, dims: dims.slice(), data, rest: rest.length ? rest : none };
 }
 
 /** Wire types that the known fields of TensorProto may have. */

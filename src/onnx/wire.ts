@@ -134,6 +134,10 @@ export function text(field: WireField): string {
   return end - start < 64 ? short : utf8.decode(content(field));
 }
 
+/** Bytes as a text of as many characters. */
+export const latin1 = (bytes: Uint8Array, start: number, end: number): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1');
+
 /**
  * Calls back for varints one after the other, each in two halves of 32 bits (the upper one 0 or -1 for small numbers).
  */

@@ -1,6 +1,7 @@
 import { unknown } from '../graph/axes.ts';
 import {
   factorsOf,
+  isConcrete,
   numericPart,
   productOf,
   quotientOf,
@@ -103,7 +104,7 @@ export const Reshape = operator('Reshape', {
   evaluate(n) {
     const value = n.constant(0);
     const dims = resolve(n);
-    return [value && dims.every(dim => typeof dim === 'number') ? { ...value, dims: dims as number[] } : null];
+    return [value && isConcrete(dims) ? { elemType: value.elemType, dims, values: value.values } : null];
   },
   couple(n, r) {
     coupleRegrouped(n, r);

@@ -1,4 +1,5 @@
 import { axesOf, normalAxis } from '../graph/axes.ts';
+import { isConcrete } from '../graph/dims.ts';
 import { type NodeView, type Operator, operator, shapeVector } from '../graph/operator.ts';
 
 /** Axes of length 1 that Squeeze takes away, of the input; those that Unsqueeze adds, of the output. */
@@ -36,7 +37,7 @@ const reshaping = (type: 'Squeeze' | 'Unsqueeze'): Operator =>
     evaluate(n) {
       const value = n.constant(0);
       const dims = n.outputShape(0);
-      return [value && dims.every(dim => typeof dim === 'number') ? { ...value, dims: dims as number[] } : null];
+      return [value && isConcrete(dims) ? { elemType: value.elemType, dims, values: value.values } : null];
     },
     couple(n, r) {
       const axes = squeezedAxes(n);

@@ -87,6 +87,7 @@ export function coupleGraph(graph: Graph, options: CouplingOptions = {}): Coupli
   const choice = { grouped: options.grouped ?? 'equal', attention: options.attention ?? 'heads' } as const;
   const slices = new Slices({
     dimOf: boundedDims(graph),
+    rankOf: value => graph.types.get(value)?.shape?.length ?? 0,
     isConstant: value => graph.tensors.has(value),
   });
   const sums: Sum[] = [];

@@ -28,6 +28,8 @@ export const mark = {
 export interface AxisFacts {
   /** Length of an axis; undefined where it is not known. */
   dimOf(ref: AxisRef): Dim | undefined;
+  /** Number of axes of a value; 0 where it is not known. */
+  rankOf(value: string): number;
   /** Whether a value is a constant of the file. */
   isConstant(value: string): boolean;
 }
@@ -156,7 +158,8 @@ export class Slices {
     const axes = this.#byValue.get(value);
     if (axes) axes[axis] = range;
     else {
-      const first: (SliceRange | null | undefined)[] = [];
+      // As long as it will be, since lists that grow keep room for more.
+      const first = new Array<SliceRange | null | undefined>(Math.max(this.#facts.rankOf(value), axis + 1));
       first[axis] = range;
       this.#byValue.set(value, first);
     }

@@ -8,12 +8,15 @@ import {
   attributesOf,
   bytesOf,
   elemTypeOf,
+  float,
   floats,
+  GraphBuilder,
   ints,
   parseModel,
   readModel,
   shapeOf,
   strings,
+  withAttributes,
 } from '../../src/onnx/index.ts';
 import { UserError } from '../../src/util/errors.ts';
 import { codeOf, corpus, encoded, here, reopened, temporaryFolder } from './support.ts';
@@ -136,7 +139,35 @@ describe('damaged files', () => {
       }
     }
     bytes = Uint8Array.from([0x3a, ...varint(length), ...parts.reverse().flat()]);
-    const model = parseModel(bytes, 'deep.onnx');
-    expect(codeOf(() => attributesOf(model.graph.nodes[0]))).toBe('E_ONNX_CORRUPT');
+    expect(codeOf(() => parseModel(bytes, 'deep.onnx'))).toBe('E_ONNX_CORRUPT');
+  });
+});
+
+describe('nodes as read', () => {
+  const model = () => {
+    const g = new GraphBuilder();
+    let x = g.input('x', [1, 4]);
+    for (const alpha of [0.5, 0.5, 0.25]) x = g.node('LeakyRelu', [x], { alpha });
+    g.output(x);
+    return parseModel(encoded(g.model()));
+  };
+
+  it('share attributes of the same bytes, and only those', () => {
+    const [a, b, c] = model().graph.nodes;
+    expect(b.attribute).toBe(a.attribute);
+    expect(attributesOf(b)).toBe(attributesOf(a));
+    expect([a, b, c].map(node => attributesOf(node).get('alpha'))).toEqual([0.5, 0.5, 0.25]);
+  });
+
+  it('are changed one by one', () => {
+    const read = model();
+    const [a, b, c] = read.graph.nodes;
+    const changed = withAttributes(b, { alpha: float(0.125) });
+    expect(attributesOf(a).get('alpha')).toBe(0.5);
+    const again = parseModel(encoded({ ...read, graph: { ...read.graph, nodes: [a, changed, c] } }));
+    expect(again.graph.nodes.map(node => attributesOf(node).get('alpha'))).toEqual([0.5, 0.125, 0.25]);
+    expect(again.graph.nodes.map(({ input, output, name }) => [input, output, name])).toEqual(
+      [a, b, c].map(({ input, output, name }) => [input, output, name]),
+    );
   });
 });

@@ -5,6 +5,7 @@ import { Slices } from '../../src/prune/slices.ts';
 
 function matched(from: Shape, to: Shape) {
   const slices = new Slices({
+    rankOf: () => 0,
     dimOf: ({ value, axis }) => (value === 'from' ? from : to)[axis],
     isConstant: () => false,
   });

@@ -4,7 +4,7 @@ import { mark, Slices } from '../../src/prune/slices.ts';
 import { stream } from '../../src/util/random.ts';
 
 const slices = (lengths: Record<string, Dim>) =>
-  new Slices({ dimOf: ({ value }) => lengths[value], isConstant: value => value === 'constant' });
+  new Slices({ dimOf: ({ value }) => lengths[value], rankOf: () => 0, isConstant: value => value === 'constant' });
 const at = (value: string) => ({ value, axis: 0 });
 
 test('axes get consecutive numbers when they are first asked for', () => {
