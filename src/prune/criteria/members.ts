@@ -92,12 +92,23 @@ function addByChannel(sums: Float64Array, group: Group, coupling: Coupling, ref:
   });
 }
 
-/** Sum over all elements with one index of an axis, for every index. */
+/**
+ * Sum over all elements with one index of an axis, for every index.
+ * @param sum of elements that lie one after the other
+ * @param add to each sum its element of a row, where the axis is the last one
+ */
 const summing =
-  (sum: (values: Float32Array, from: number, to: number) => number): Statistic =>
+  (
+    sum: (values: Float32Array, from: number, to: number) => number,
+    add: (sums: Float64Array, values: Float32Array, from: number) => void,
+  ): Statistic =>
   (values, dims, axis) => {
     const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
     const sums = new Float64Array(dims[axis]);
+    if (inner === 1) {
+      for (let at = 0; at < values.length; at += sums.length) add(sums, values, at);
+      return sums;
+    }
     for (let at = 0, index = 0; at < values.length; at += inner) {
       sums[index] += sum(values, at, at + inner);
       if (++index === sums.length) index = 0;
@@ -108,25 +119,35 @@ const summing =
 // A function of the element would be called for each of them, which takes three times as long; four sums at a time do not
 // wait for each other.
 /** Sum of the absolute values of all elements with one index of an axis, for every index. */
-export const absoluteSums = summing((values, from, to) => {
-  let a = 0;
-  let b = 0;
-  let c = 0;
-  let d = 0;
-  let i = from;
-  for (const last = to - 3; i < last; i += 4) {
-    a += Math.abs(values[i]);
-    b += Math.abs(values[i + 1]);
-    c += Math.abs(values[i + 2]);
-    d += Math.abs(values[i + 3]);
-  }
-  for (; i < to; i++) a += Math.abs(values[i]);
-  return a + b + c + d;
-});
+export const absoluteSums = summing(
+  (values, from, to) => {
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    let i = from;
+    for (const last = to - 3; i < last; i += 4) {
+      a += Math.abs(values[i]);
+      b += Math.abs(values[i + 1]);
+      c += Math.abs(values[i + 2]);
+      d += Math.abs(values[i + 3]);
+    }
+    for (; i < to; i++) a += Math.abs(values[i]);
+    return a + b + c + d;
+  },
+  (sums, values, from) => {
+    for (let i = 0; i < sums.length; i++) sums[i] += Math.abs(values[from + i]);
+  },
+);
 
 /** Sum of the squares, likewise. */
-export const squareSums = summing((values, from, to) => {
-  let sum = 0;
-  for (let i = from; i < to; i++) sum += values[i] * values[i];
-  return sum;
-});
+export const squareSums = summing(
+  (values, from, to) => {
+    let sum = 0;
+    for (let i = from; i < to; i++) sum += values[i] * values[i];
+    return sum;
+  },
+  (sums, values, from) => {
+    for (let i = 0; i < sums.length; i++) sums[i] += values[from + i] * values[from + i];
+  },
+);
