@@ -66,7 +66,7 @@ const search = createSearch(
   budgetFor(plainNetwork.coupling, { resource: 'macs', value: Number(values.target) }),
   {
     ...{ count: 'ceil', resource: 'hard', fusion: 'gnorm', kappa: 2, relax: 0.01, maskGapWeight: 1, perMember: true },
-    ...{ temperature: 1, granularity: 1, order: 'l1', seed: 0 },
+    ...{ temperature: 1, maskStart: 1, granularity: 1, order: 'l1', seed: 0 },
   },
 );
 // Where the search ends up: masks that meet the budget, and go on moving.
@@ -80,7 +80,14 @@ const context = {
   search,
   steps: 1e6,
   settings: {
-    ...{ routes: routes.t1, lossCoefficient: 1, gapCoefficient: 1, maskLearningRate: 1e-9, maskEvery: 1 },
+    ...{
+      routes: routes.t1,
+      lossCoefficient: 1,
+      gapCoefficient: 1,
+      maskLearningRate: 1e-9,
+      maskEvery: 1,
+      maskSchedule: 'constant' as const,
+    },
     ...{
       searchFrom: 0,
       searchUntil: 1,

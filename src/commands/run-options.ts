@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { pruningMethods, routesPattern } from '../methods/index.ts';
 import { teachers } from '../train/method.ts';
 import { precisions } from '../train/precision.ts';
+import { maskSchedules } from '../train/schedule.ts';
 import { channelOrders } from '../train/search.ts';
 import { couplingOptions } from './coupling-options.ts';
 
@@ -106,6 +107,16 @@ export const methodOptions = {
     .optional()
     .describe('weight of the gap beside the loss for the masks (default: 1; from a trained file 0.3)'),
   maskLr: z.number().positive().optional().describe('step length of the masks (default: 60 / mask steps, at most 0.5)'),
+  maskSchedule: z
+    .enum(maskSchedules)
+    .optional()
+    .describe('how that length changes over the search: not at all, or down to 0 (default: constant)'),
+  maskStart: z
+    .number()
+    .positive()
+    .max(1)
+    .optional()
+    .describe("share of every group's channels that the masks start from (default: 1)"),
   kappa: z.number().positive().optional().describe('gnorm: weight of the resource loss for the masks (default: 2)'),
   relax: z
     .number()

@@ -38,6 +38,8 @@ const paper: Partial<RunSettings> = {
   teacher: 'none',
   maskLr: 1.5,
   maskEvery: 1,
+  maskSchedule: 'constant',
+  maskStart: 1,
   lr: 0.05,
   warmup: 0,
   weightDecay: 3e-4,
@@ -59,7 +61,7 @@ const bound: readonly {
   {
     keys: [
       ...(['searchFrom', 'searchUntil', 'finishFrom', 'maskEvery', 'maskLr', 'count', 'resource', 'fusion'] as const),
-      ...(['perMember', 'temperature', 'kappa', 'relax'] as const),
+      ...(['perMember', 'temperature', 'kappa', 'relax', 'maskSchedule', 'maskStart'] as const),
     ],
     beside: '--method s2h or dmp',
     holds: given => searches(given),
@@ -148,6 +150,8 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     gapCoefficient: pick('gapCoefficient', 1),
     maskGapWeight: pick('maskGapWeight', at.trained ? 0.3 : 1),
     maskLr: pick('maskLr', Math.min(0.5, 60 / maskSteps)),
+    maskSchedule: pick('maskSchedule', 'constant'),
+    maskStart: pick('maskStart', 1),
     kappa: pick('kappa', 2),
     relax: pick('relax', 0.01),
     perMember: pick('perMember', true),

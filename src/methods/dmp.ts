@@ -1,4 +1,5 @@
 import { lasting, type MethodFactory, phaseAt, searchPhases } from '../train/method.ts';
+import { maskShare } from '../train/schedule.ts';
 import { alone } from './alone.ts';
 
 /**
@@ -12,6 +13,10 @@ export const dmp: MethodFactory = context => {
   const phases = searchPhases(settings, steps);
   const [, searching, freezing, finishing] = phases;
   const finish = alone(context, finishing.start);
+  const maskRate = (step: number) =>
+    settings.maskLearningRate *
+    settings.maskEvery *
+    maskShare(settings.maskSchedule, step, searching.start, freezing.start);
 
   return {
     phases: lasting(phases, steps),
@@ -35,11 +40,7 @@ export const dmp: MethodFactory = context => {
       if (moving) {
         const dw = gL[theta.length];
         const toMask = search.toLogits(masks, dw ? torch.values(dw) : new Float32Array(network.mask.shape[0]));
-        search.move(
-          { gL: toMask, gG: toMask.map(g => g.map(() => 0)), gR: R.gradient },
-          R.ratio,
-          settings.maskLearningRate * settings.maskEvery,
-        );
+        search.move({ gL: toMask, gG: toMask.map(g => g.map(() => 0)), gR: R.gradient }, R.ratio, maskRate(step));
       }
       return { L: torch.item(L), R: R.value, ratio: R.ratio };
     },

@@ -1,5 +1,6 @@
 import type { Tensor } from '../graph/engine.ts';
 import { type Direction, lasting, type MethodFactory, phaseAt, searchPhases, weighted } from '../train/method.ts';
+import { maskShare } from '../train/schedule.ts';
 import { alone } from './alone.ts';
 
 /**
@@ -22,6 +23,10 @@ export const s2h: MethodFactory = context => {
   const phases = searchPhases(settings, steps);
   const [, searching, freezing, finishing] = phases;
   const finish = alone(context, finishing.start);
+  const maskRate = (step: number) =>
+    settings.maskLearningRate *
+    settings.maskEvery *
+    maskShare(settings.maskSchedule, step, searching.start, freezing.start);
   const all = (tensors: readonly Tensor[]) => tensors.map(detach);
   const none = theta.map(() => null);
   /** Gradients of a loss on the routes that are open: to theta, and to w. */
@@ -84,7 +89,7 @@ export const s2h: MethodFactory = context => {
           gG: toLogits(gGsoft.mask, routes.coefficient),
           gR: routes.resourceToMasks ? R.gradient : R.gradient.map(g => g.map(() => 0)),
         };
-        search.move(gradients, R.ratio, settings.maskLearningRate * settings.maskEvery);
+        search.move(gradients, R.ratio, maskRate(step));
       }
       return { L: torch.item(L), G: torch.item(G), R: R.value, ratio: R.ratio };
     },

@@ -28,12 +28,16 @@ export const maskGroup = (size: number, granularity: number): MaskGroup => {
   return { size, granularity: step, counts: admissibleCounts(size, step) };
 };
 
-/** u such that all channels are kept with probability 1 - d/C and the other counts share the rest (docs/method.md, Masks). */
-export function initialLogits({ size, granularity, counts }: MaskGroup, temperature = 1): Float64Array {
+/**
+ * u such that one count has probability 1 - d/C and the others share the rest (docs/method.md, Masks).
+ * @param start which one, as a share of the channels; 1: all of them
+ */
+export function initialLogits({ size, granularity, counts }: MaskGroup, temperature = 1, start = 1): Float64Array {
   const u = new Float64Array(counts.length);
   if (counts.length > 1) {
     const t = 1 - granularity / size;
-    u[u.length - 1] = temperature * Math.log(((counts.length - 1) * t) / (1 - t));
+    const nearest = counts.findIndex(n => n >= start * size);
+    u[nearest] = temperature * Math.log(((counts.length - 1) * t) / (1 - t));
   }
   return recentred(u);
 }

@@ -3,6 +3,7 @@ import type { KeptChannels } from '../prune/plan.ts';
 import type { Torch } from '../torch/index.ts';
 import type { Network } from './network.ts';
 import type { Objective, Target } from './objective.ts';
+import type { MaskSchedule } from './schedule.ts';
 import type { Search } from './search.ts';
 
 /** A part of a run. A step belongs to the last phase that starts at or before it. */
@@ -65,6 +66,8 @@ export interface MethodSettings {
   readonly maskLearningRate: number;
   /** u moves at every N-th step, by N step lengths. */
   readonly maskEvery: number;
+  /** How the step length changes over the search. */
+  readonly maskSchedule: MaskSchedule;
   readonly teacher: Teacher;
   /** alpha and T of a step with a teacher: alpha L + (1 - alpha) T^2 G_T. */
   readonly labelWeight: number;

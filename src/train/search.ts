@@ -33,6 +33,8 @@ export interface SearchSettings {
   /** Divide each group's gradients by its number of member weights. */
   readonly perMember: boolean;
   readonly temperature: number;
+  /** The share of every group's channels that the masks start from. */
+  readonly maskStart: number;
   /** Counts are multiples of it. */
   readonly granularity: number;
   readonly order: ChannelOrder;
@@ -85,10 +87,10 @@ export interface Search {
 }
 
 export function createSearch(coupling: Coupling, budget: Budget, settings: SearchSettings): Search {
-  const { count, temperature } = settings;
+  const { count, temperature, maskStart } = settings;
   const groups: MaskGroup[] = coupling.groups.map(group => maskGroup(group.size, settings.granularity));
   const members = coupling.groups.map(group => memberWeights(group, coupling.graph));
-  let u: readonly Float64Array[] = groups.map(group => initialLogits(group, temperature));
+  let u: readonly Float64Array[] = groups.map(group => initialLogits(group, temperature, maskStart));
   let ranks: readonly Int32Array[] = groups.map(group => Int32Array.from({ length: group.size }, (_, i) => i));
   let counts: readonly number[] | null = null;
 

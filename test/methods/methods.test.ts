@@ -66,6 +66,15 @@ describe.each([
     expect(done.reports[13].ratio).toBeLessThan(1);
   });
 
+  test('with a cosine schedule the first move is the same and the last ones are short', () => {
+    const falling = run(torch, factory, { settings: { maskSchedule: 'cosine' } });
+    const length = ({ states }: Run, step: number) =>
+      Math.hypot(...states[step + 1].u.flatMap((u, g) => [...u].map((x, k) => x - states[step].u[g][k])));
+    expect(falling.states[6].u).toEqual(done.states[6].u);
+    expect(length(falling, 13)).toBeLessThan(0.1 * length(falling, 5));
+    expect(length(done, 13)).toBeGreaterThan(0.2 * length(done, 5));
+  });
+
   test('the result is within the budget, met from below, and what the hard network then is', () => {
     for (const each of [done, whole]) {
       const before = each.search.frozen;

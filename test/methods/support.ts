@@ -63,7 +63,7 @@ export function run(torch: Torch, factory: MethodFactory, options: RunOptions = 
   const budget = budgetFor(network.coupling, { resource: 'macs', value: fraction }, options.search?.granularity);
   const search = createSearch(network.coupling, budget, {
     ...{ count: 'ceil', resource: 'hard', fusion: 'gnorm', kappa: 2, relax: 0.01, maskGapWeight: 1, perMember: true },
-    ...{ temperature: 1, granularity: 1, order: 'l1', seed: 0 },
+    ...{ temperature: 1, maskStart: 1, granularity: 1, order: 'l1', seed: 0 },
     ...options.search,
   });
   const optimizer = sgd(torch, network.parameters, { momentum: 0.9, weightDecay: 5e-4 });
@@ -83,6 +83,7 @@ export function run(torch: Torch, factory: MethodFactory, options: RunOptions = 
         maskLearningRate: 0.5,
         finishFrom: 1,
         maskEvery: 1,
+        maskSchedule: 'constant',
         teacher: 'none' as const,
         labelWeight: 0.3,
         teacherTemperature: 4,

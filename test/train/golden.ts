@@ -130,6 +130,7 @@ export const goldenSettings = {
   maskGapWeight: 1,
   perMember: false,
   temperature: 1,
+  maskStart: 1,
   order: 'l1',
   seed: 0,
 } as const;

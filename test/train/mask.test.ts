@@ -118,6 +118,19 @@ describe('initial u', () => {
     }
   });
 
+  test('the masks may start at a share of the channels', () => {
+    for (const [share, nearest] of [
+      [0.4, 28],
+      [0.375, 24],
+      [1, 64],
+    ]) {
+      const { p } = masksOf({ ...maskGroup(64, 4) }, initialLogits(maskGroup(64, 4), 1, share), 'ceil');
+      const peak = maskGroup(64, 4).counts.indexOf(nearest);
+      expect(p[peak]).toBeCloseTo(1 - 4 / 64, 10);
+      for (const [k, x] of p.entries()) if (k !== peak) expect(x).toBeCloseTo(4 / 64 / (p.length - 1), 10);
+    }
+  });
+
   test('64 channels: E is 63.5, of which ceil keeps 64 and mean 32', () => {
     const group = maskGroup(64, 1);
     const u = initialLogits(group);

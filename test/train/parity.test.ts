@@ -40,6 +40,7 @@ const common = {
   maskLearningRate: 0,
   finishFrom: 1,
   maskEvery: 1,
+  maskSchedule: 'constant' as const,
   teacher: 'none' as const,
   labelWeight: 0.3,
   teacherTemperature: 4,

@@ -15,7 +15,7 @@ const values = (name: string) => floats(coupling.graph.tensors.get(name)!);
 
 const defaults: SearchSettings = {
   ...{ count: 'ceil', resource: 'soft', fusion: 'sum', kappa: 2, relax: 0.01, maskGapWeight: 1, perMember: false },
-  ...{ temperature: 1, granularity: 1, order: 'l1', seed: 0 },
+  ...{ temperature: 1, maskStart: 1, granularity: 1, order: 'l1', seed: 0 },
 };
 const searchOf = (settings: Partial<SearchSettings> = {}, fraction = 0.5): Search =>
   createSearch(coupling, budgetFor(coupling, { resource: 'macs', value: fraction }, settings.granularity), {
