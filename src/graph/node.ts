@@ -40,7 +40,6 @@ export class FileNode implements GraphNode {
   readonly domain: string;
   readonly operator: Operator | null;
   readonly captures: readonly string[];
-  readonly name: string;
   readonly version: number;
   readonly #known: Known;
   readonly #attributes: ReadonlyMap<string, AttributeValue>;
@@ -54,10 +53,13 @@ export class FileNode implements GraphNode {
     this.domain = domain;
     this.operator = model.functions.has(key) ? null : (table.get(key) ?? null);
     this.captures = captured(proto);
-    this.name = proto.name || `${proto.opType}_${index}`;
     this.version = model.opsets.get(domain) ?? 1;
     this.#known = known;
     this.#attributes = attributesOf(proto);
+  }
+
+  get name(): string {
+    return this.proto.name || `${this.proto.opType}_${this.index}`;
   }
 
   get opType(): string {

@@ -1,4 +1,5 @@
 import type { OnnxGraph } from './model.ts';
+import { NodeMessage } from './node-message.ts';
 import type { SourceFile, WireField } from './wire.ts';
 
 /** Field numbers of ModelProto. */
@@ -36,7 +37,7 @@ export function remember<T extends object>(object: T, field: WireField): T {
 }
 
 /** The field that this very object was read from. */
-export const originOf = (object: object): WireField | undefined => origins.get(object);
+export const originOf = (object: object): WireField | undefined => NodeMessage.fieldOf(object) ?? origins.get(object);
 
 /** Freezes a message through and through, so that a change in place fails instead of being lost when it is written. */
 export function freeze<T extends object>(message: T): T {

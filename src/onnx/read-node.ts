@@ -1,6 +1,7 @@
-import { create, type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
+import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
 import { messageOf } from '../util/errors.ts';
 import { type ExternalFiles, stamp } from './external-data.ts';
+import { NodeMessage, type NodeWords } from './node-message.ts';
 import {
   type AttributeProto,
   AttributeProtoSchema,
@@ -8,39 +9,13 @@ import {
   NodeProtoSchema,
   TensorProto_DataLocation,
 } from './onnx_pb.ts';
-import { freeze } from './origin.ts';
+import { freeze, remember } from './origin.ts';
 import { rememberFiles } from './tensor.ts';
 import { mapAttributeTensors } from './visit.ts';
 import { content, corruptField, fieldsIn, latin1, type SourceFile, text, type WireField } from './wire.ts';
 
 const none: never[] = [];
 Object.freeze(none);
-
-type Detail = Partial<Pick<NodeProto, 'name' | 'opType' | 'domain' | 'docString'>>;
-
-/** A class of our own, since objects that are given a prototype one by one take a kilobyte each. */
-class NodeMessage {
-  readonly $typeName = 'onnx.NodeProto';
-  readonly input: readonly string[];
-  readonly output: readonly string[];
-  readonly attribute: readonly AttributeProto[];
-  readonly deviceConfigurations = none;
-  readonly metadataProps = none;
-
-  constructor(
-    input: readonly string[],
-    output: readonly string[],
-    attribute: readonly AttributeProto[],
-    detail: Detail,
-  ) {
-    this.input = Object.freeze(input);
-    this.output = Object.freeze(output);
-    this.attribute = attribute;
-    Object.assign(this, detail);
-    Object.freeze(this);
-  }
-}
-Object.setPrototypeOf(NodeMessage.prototype, Object.getPrototypeOf(create(NodeProtoSchema)));
 
 /** What nodes of a file have in common is kept once: names, and attributes of the same bytes. */
 export interface Shared {
@@ -65,7 +40,7 @@ export function readNode(
   const input: string[] = [];
   const output: string[] = [];
   const encoded: WireField[] = [];
-  const own: Detail = {};
+  const words: NodeWords = {};
   const name = (part: WireField): string => {
     const read = text(part);
     const known = names.get(read);
@@ -78,17 +53,15 @@ export function readNode(
     }
     if (part.number === 1) input.push(name(part));
     else if (part.number === 2) output.push(name(part));
-    else if (part.number === 3) own.name = name(part);
-    else if (part.number === 4) own.opType = name(part);
+    else if (part.number === 3) words.name = name(part);
+    else if (part.number === 4) words.opType = name(part);
     else if (part.number === 5) encoded.push(part);
-    else if (part.number === 6) own.docString = text(part);
-    else if (part.number === 7) own.domain = name(part);
+    else if (part.number === 6) words.docString = text(part);
+    else if (part.number === 7) words.domain = name(part);
     else return wholeNode(field, file, files);
   }
   const attribute = readAttributes(encoded, file, files, attributes);
-  // Copies, since lists that grew keep room for more.
-  const node = new NodeMessage(input.slice(), output.slice(), attribute, own);
-  return node as unknown as NodeProto;
+  return new NodeMessage(field, input, output, attribute, words) as unknown as NodeProto;
 }
 
 /** The attributes of a node, those of another one where their bytes are the same. */
@@ -112,7 +85,7 @@ function readAttributes(
 
 /** A node with fields that few files have (overload, metadata, devices, unknown ones). */
 function wholeNode(field: WireField, file: SourceFile, files: ExternalFiles | null): NodeProto {
-  const node = decodeMessage(NodeProtoSchema, field, file);
+  const node = remember(decodeMessage(NodeProtoSchema, field, file), field);
   for (const a of node.attribute) noteExternal(a, files);
   return node;
 }

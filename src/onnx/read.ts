@@ -179,7 +179,7 @@ function decodeGraph(fields: readonly WireField[], file: SourceFile, files: Exte
     name: names.length ? text(checked(names[names.length - 1], 2, file)) : '',
     nodes: fields
       .filter(field => field.number === graphField.node)
-      .map(field => remember(readNode(checked(field, 2, file), file, files, shared), field)),
+      .map(field => readNode(checked(field, 2, file), file, files, shared)),
     initializers,
     inputs: messages(graphField.input, ValueInfoProtoSchema),
     outputs: messages(graphField.output, ValueInfoProtoSchema),
