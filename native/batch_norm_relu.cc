@@ -199,13 +199,18 @@ Tensor inRows(const Tensor& x) {
   return x.dim() == 4 ? x.contiguous(at::MemoryFormat::ChannelsLast) : x.contiguous();
 }
 
-bool isOurs(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& residual) {
+bool isOurs(const Tensor& x, std::initializer_list<const Tensor*> vectors, const Tensor& residual) {
   const auto type = x.scalar_type();
-  const bool shaped = x.dim() == 2 || (x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast));
-  const bool vectors = weight.scalar_type() == at::kFloat && bias.scalar_type() == at::kFloat &&
-                       mean.scalar_type() == at::kFloat && weight.is_contiguous() && bias.is_contiguous();
-  const bool added = !residual.defined() || (residual.sizes() == x.sizes() && residual.scalar_type() == type);
-  return x.is_cpu() && (type == at::kFloat || type == at::kBFloat16) && shaped && vectors && added && x.numel() > 0;
+  const bool shaped = (x.dim() == 2 && x.is_contiguous()) ||
+                      (x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast));
+  if (!shaped || x.numel() == 0 || !x.is_cpu() || (type != at::kFloat && type != at::kBFloat16)) return false;
+  // Everything below runs over raw memory.
+  for (const Tensor* vector : vectors) {
+    const bool fits = vector->scalar_type() == at::kFloat && vector->is_cpu() && vector->is_contiguous() &&
+                      vector->numel() == x.size(1);
+    if (!fits) return false;
+  }
+  return !residual.defined() || (residual.sizes() == x.sizes() && residual.scalar_type() == type);
 }
 
 template <class T>
@@ -349,7 +354,7 @@ Tensor batchNormRelu(const Tensor& x, const Tensor& weight, const Tensor& bias, 
                      const Tensor& variance, const MaybeTensor& residual, bool training, double momentum,
                      double epsilon, bool relu) {
   const Tensor added = residual ? *residual : Tensor();
-  if (isOurs(x, weight, bias, mean, added)) {
+  if (isOurs(x, {&weight, &bias, &mean, &variance}, added)) {
     return BatchNormRelu::apply(x, weight, bias, mean, variance, residual, training, momentum, epsilon, relu);
   }
   Tensor y = at::batch_norm(x, weight, bias, mean, variance, training, momentum, epsilon, true);

@@ -7,9 +7,9 @@ import { costOf } from '../prune/cost.ts';
 import { cutModel } from '../prune/cut.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { type KeptChannels, planOf } from '../prune/plan.ts';
-import { certify } from '../runtime/certificate.ts';
+import { type Certificate, certify } from '../runtime/certificate.ts';
 import { type Evaluation, evaluateFile } from '../runtime/evaluate.ts';
-import { measureLatency } from '../runtime/latency.ts';
+import { type LatencyRow, measureLatency } from '../runtime/latency.ts';
 import { runtimeVersion } from '../runtime/session.ts';
 import type { ViewScore } from '../train/evaluation.ts';
 import type { Progress } from '../train/loop.ts';
@@ -17,6 +17,7 @@ import { type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import type { Context } from './command.ts';
 import { outputNames } from './data-options.ts';
+import { imageShapes, pricedFor } from './image-shapes.ts';
 import { type Accuracy, accuracyOf, type CostChange, type PruneResult } from './outcome.ts';
 import type { RunConfig } from './run-config.ts';
 import { coupled } from './starting-model.ts';
@@ -34,26 +35,33 @@ export async function finishPruning(
 ): Promise<PruneResult> {
   const kept = run.method.result()!;
   const coupling = writeFiles(plan, config, run, directory, kept);
-  const certificate = await certify({
+  const shapes = imageShapes(coupling.graph, plan.preprocessing);
+  const proof = await certify({
     full: coupling.graph.model,
     small: readModel(directory.file('pruned.onnx')),
     kept,
     coupling: coupling.options,
     operators,
+    shapes,
     images: firstImages(plan, context.signal),
     seed: plan.settings.seed,
   });
-  const accuracy = await measureAccuracy(plan, run, directory, context);
+  const { engine, ...accuracy } = await measureAccuracy(plan, run, directory, context);
+  const certificate = withEngine(proof, engine);
   const latency = await measureLatency([directory.file('start.onnx'), directory.file('pruned.onnx')], {
     seconds: 0.5,
+    shapes,
     signal: context.signal,
-  });
+  }).catch(latencyNotMeasured);
   const counts = kept.map(channels => channels.length);
+  const priced = pricedFor(coupling, plan.preprocessing);
+  const start = pricedFor(coupled(plan.start, plan.settings).coupling, plan.preprocessing);
   const cost = (resource: 'macs' | 'params' | 'size'): CostChange => {
-    const { full, at } = costOf(coupling, resource);
-    return { before: full, after: at(counts), ratio: at(counts) / full };
+    const before = costOf(start, resource).full;
+    const after = costOf(priced, resource).at(counts);
+    return { before, after, ratio: after / before };
   };
-  const { frozen, tensors } = trainedConstants(coupling, run);
+  const { frozen, tensors } = trainedConstants(coupling, run, start.graph.tensors);
   return {
     format: 's2h-result/1',
     model: config.model,
@@ -66,6 +74,7 @@ export async function finishPruning(
     params: cost('params'),
     bytes: cost('size'),
     ...accuracy,
+    engine,
     widths: coupling.groups.map((group, i) => ({ group: group.name, size: group.size, kept: counts[i] })),
     trained: { tensors, frozen },
     certificate,
@@ -94,7 +103,7 @@ export async function finishPruning(
     precision: run.precision,
     skippedImages: plan.dataset.skipped,
     droppedImages: run.loader.dropped,
-    notes: [...notes, ...run.notes],
+    notes: [...notes, ...run.notes, ...('notes' in latency ? latency.notes : [])],
     versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
     command: config.command,
   };
@@ -123,7 +132,8 @@ const described = (plan: TrainingPlan, config: RunConfig, model: OnnxModel, what
 /** cut.onnx: the hard network at the moment it is cut, before it is trained alone. */
 export function writeCut(plan: TrainingPlan, config: RunConfig, run: TrainingRun, directory: RunDirectory): void {
   const kept = run.method.result()!;
-  const { coupling } = coupled(run.exported('hard'));
+  const { coupling } = coupled(run.exported('hard'), plan.settings);
+  refuseOtherGroups(coupling, run);
   writeModel(described(plan, config, cutModel(coupling, kept), { role: 'cut' }), directory.file('cut.onnx'));
 }
 
@@ -138,14 +148,35 @@ function writeFiles(
   const trained = described(plan, config, run.exported('hard'), { role: 'trained' });
   writeModel(trained, directory.file('trained.onnx'));
   const { coupling } = coupled(readModel(directory.file('trained.onnx')), plan.settings);
-  const same =
-    coupling.groups.map(group => group.name).join() === run.network.coupling.groups.map(group => group.name).join();
-  if (!same) throw new Error('the trained file has other groups than the graph that was trained');
+  refuseOtherGroups(coupling, run);
   const written = planOf(coupling, kept);
   writeJson(directory.file('plan.json'), written);
   const about = { role: 'pruned', plan: written.graph };
   writeModel(described(plan, config, cutModel(coupling, kept), about), directory.file('pruned.onnx'));
   return coupling;
+}
+
+/** What was kept is said by the groups of the graph that was trained. */
+function refuseOtherGroups({ groups }: Coupling, { network }: TrainingRun): void {
+  const names = (list: Coupling['groups']) => list.map(({ name, size }) => `${name} ${size}`).join();
+  if (names(groups) !== names(network.coupling.groups))
+    throw new Error('the trained file has other groups than the graph that was trained');
+}
+
+/** Share of the test images that rounding may make a network answer otherwise. */
+const roundedAnswers = 0.02;
+
+/** The certificate compares two files; this is whether the network that was trained answers as they do. */
+function withEngine(certificate: Certificate, { differing, images }: PruneResult['engine']): Certificate {
+  if (differing <= Math.max(2, roundedAnswers * images)) return certificate;
+  const failure = `the file answers ${differing} of ${images} test images otherwise than the network under the training engine`;
+  return { ...certificate, passed: false, failure: certificate.failure ?? failure };
+}
+
+/** A run of hours is not lost for want of a latency. */
+function latencyNotMeasured(error: unknown): { rows: readonly LatencyRow[]; notes: readonly string[] } {
+  if (!(error instanceof UserError)) throw error;
+  return { rows: [], notes: [`The latency could not be measured: ${error.what}`] };
 }
 
 /** Preprocessing and class names, for whoever runs the file. */
@@ -173,7 +204,7 @@ async function measureAccuracy(
   run: TrainingRun,
   directory: RunDirectory,
   context: Context,
-): Promise<Pick<PruneResult, 'accuracy' | 'changed' | 'gap'>> {
+): Promise<Pick<PruneResult, 'accuracy' | 'changed' | 'gap' | 'engine'>> {
   const say = (label: string) => (done: number) =>
     context.onEvent({ type: 'progress', label, done, total: plan.dataset.test.size, unit: 'images' });
   const options = (label: string) => ({ threads: run.threads, signal: context.signal, onProgress: say(label) });
@@ -209,6 +240,10 @@ async function measureAccuracy(
         ? { against: 'soft', ...changedAnswers(scores.soft.predictions, onnx, className) }
         : null,
     gap,
+    engine: {
+      differing: onnx.predictions.reduce((n, answer, i) => n + Number(answer !== scores.hard!.predictions[i]), 0),
+      images: onnx.images,
+    },
   };
 }
 
@@ -249,12 +284,20 @@ async function* withLabels(batches: AsyncIterable<Batch>, labels: Int32Array | n
   }
 }
 
-/** How many constants were trained, and the real-valued ones that were not. */
-function trainedConstants(coupling: Coupling, run: TrainingRun): { tensors: number; frozen: string[] } {
+/**
+ * How many constants were trained, and the real-valued ones that were not.
+ * @param before constants of the file that the run started from
+ */
+function trainedConstants(
+  coupling: Coupling,
+  run: TrainingRun,
+  before: ReadonlyMap<string, unknown>,
+): { tensors: number; frozen: string[] } {
   const { graph } = coupling;
   const known = new Set([...run.network.names, ...run.network.statistics.soft.keys()]);
   const frozen = [...graph.tensors.values()].filter(
-    ({ name, dataType, dims }) => dataType === 1 && dims.length > 0 && !known.has(name) && graph.consumers.has(name),
+    ({ name, dataType, dims }) =>
+      dataType === 1 && dims.length > 0 && before.has(name) && !known.has(name) && graph.consumers.has(name),
   );
   return { tensors: run.network.names.length, frozen: frozen.map(({ name }) => name) };
 }

@@ -67,6 +67,8 @@ export interface PruneResult {
     }[];
   } | null;
   readonly gap: Gap | null;
+  /** Test images that pruned.onnx, by ONNX Runtime, answers otherwise than the hard network under the training engine. */
+  readonly engine: { readonly differing: number; readonly images: number };
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
   /** Constants that were trained, and those that could not be. */
   readonly trained: { readonly tensors: number; readonly frozen: readonly string[] };

@@ -13,13 +13,14 @@ import { percent } from '../util/format.ts';
 import { version } from '../util/version.ts';
 import { describeNetwork } from '../zoo/index.ts';
 import type { Context } from './command.ts';
-import { openData } from './data-options.ts';
+import { type OpenedData, openData } from './data-options.ts';
+import { pricedFor } from './image-shapes.ts';
 import { imageNetworkOf } from './model-file.ts';
 import type { RunConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
 import { checkGiven, hashOfModel, settle } from './run-settings.ts';
 import { crowdedNote, threadsToBegin } from './run-threads.ts';
-import { coupled, interfaceOf, isFile, modelName, namedModel } from './starting-model.ts';
+import { coupled, interfaceOf, isFile, modelName, namedModel, refuseForNamed } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
 
 export type GivenOptions = TrainingOptions & MethodOptions & Parameters<typeof openData>[0];
@@ -30,8 +31,6 @@ export interface StartedRun {
   readonly config: RunConfig;
   readonly directory: RunDirectory;
   readonly notes: readonly string[];
-  /** `result.json` of a run that has ended already. */
-  readonly finished: unknown;
 }
 
 interface Request {
@@ -44,12 +43,21 @@ interface Request {
   readonly reshape?: (model: OnnxModel) => OnnxModel;
 }
 
-/**
- * Begin a run: open data and model, settle all settings, check the budget and the starting accuracy, make the folder.
- * Nothing is trained and nothing is written before all of that is right.
- */
-export async function beginRun(request: Request, context: Context): Promise<StartedRun> {
-  const { verb, method, given, budget, model: name } = request;
+/** What a run is to start from. */
+export interface Start extends OpenedData {
+  readonly start: OnnxModel;
+  readonly coupling: Coupling;
+  /** Its weights mean something: it is a file, as it is, and not said to be untrained. */
+  readonly trainedStart: boolean;
+  /** It has normalisations, or gets BatchNormalization while it is trained. */
+  readonly normalised: boolean;
+  /** Nodes of a file that was exported in training mode. */
+  readonly changed: readonly string[];
+}
+
+/** Check what is given, and open data and model. Nothing is written. */
+export async function openStart(request: Omit<Request, 'method' | 'budget'>, context: Context): Promise<Start> {
+  const { verb, given, model: name } = request;
   checkGiven(given);
   // Needed at the end, so looked for before hours of training.
   await runtimeVersion();
@@ -57,14 +65,17 @@ export async function beginRun(request: Request, context: Context): Promise<Star
   const file = read?.model ?? null;
   if (file) interfaceOf(buildGraph(file, operators));
   if (!file) describeNetwork(name); // an unknown name is refused before any data is fetched
+  if (!file) refuseForNamed(given);
   const asked = (['width', 'shortcut'] as const).find(key => file && given[key] !== undefined);
   if (asked)
     throw new UserError('E_OPTION', `--${asked} is for named architectures, and the model is a file.`, { usage: true });
   const imitate = given.labels === 'none';
-  if (imitate && !file) {
-    throw new UserError('E_OPTION', '--labels none imitates a trained file, and the model is a named architecture.', {
-      usage: true,
-    });
+  if (imitate && (verb === 'train' || !file || given.untrained)) {
+    const why =
+      verb === 'train'
+        ? 'and belongs to prune'
+        : `and the model is ${file ? 'said to be untrained' : 'a named architecture'}`;
+    throw new UserError('E_OPTION', `--labels none imitates a trained file, ${why}.`, { usage: true });
   }
   const opened = await openData(given, context, { ...(file ? imageNetworkOf(file) : {}), labels: !imitate });
   const { dataset, preprocessing } = opened;
@@ -84,13 +95,25 @@ export async function beginRun(request: Request, context: Context): Promise<Star
   const normalised =
     graph.nodes.some(node => node.opType.endsWith('Normalization')) ||
     (trainedStart && !given.keepFolded && normalisable(graph).length > 0);
+  return { ...opened, start, coupling, trainedStart, normalised, changed: read?.changed ?? [] };
+}
+
+/**
+ * Begin a run: open data and model, settle all settings, check the budget and the starting accuracy, make the folder.
+ * Nothing is trained and nothing is written before all of that is right.
+ */
+export async function beginRun(request: Request, context: Context): Promise<StartedRun> {
+  const { verb, method, given, budget, model: name } = request;
+  const opened = await openStart(request, context);
+  const { dataset, preprocessing, start, coupling, trainedStart, normalised } = opened;
   const settings = settle(given, {
+    verb,
     trained: trainedStart,
     normalised,
     dataName: dataset.name,
     trainImages: dataset.train.size,
   });
-  if (budget) budgetFor(coupling, budget, settings.round);
+  if (budget) budgetFor(pricedFor(coupling, preprocessing), budget, settings.round);
   const threads = threadsToBegin(given.threads);
   const settled = { trainedStart, dataset, preprocessing, settings, threads, method, budget };
   const directory = createRunDirectory(
@@ -102,11 +125,11 @@ export async function beginRun(request: Request, context: Context): Promise<Star
     writeModel(start, directory.file('start.onnx'));
     // As a resumed run reads it: a file holds attributes in single precision.
     const plan: TrainingPlan = { ...settled, start: readModel(directory.file('start.onnx')) };
-    if (trainedStart && !imitate) await refuseChance(plan, directory, name, context);
+    if (trainedStart && given.labels !== 'none') await refuseChance(plan, directory, name, context);
     const notes = [
       ...opened.notes,
       ...crowdedNote(given.threads),
-      ...evaluationNote(read?.changed ?? []),
+      ...evaluationNote(opened.changed),
       ...droppedNote(plan),
     ];
     const config: RunConfig = {
@@ -128,7 +151,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       command: commandLine(verb, name, given, budget),
     };
     writeJson(directory.file('config.json'), config);
-    return { plan, config, directory, notes, finished: null };
+    return { plan, config, directory, notes };
   } catch (error) {
     directory.discard();
     throw error;

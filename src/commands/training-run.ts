@@ -4,7 +4,8 @@ import { evalBatches, type TrainLoader, trainLoader } from '../data/loader.ts';
 import type { Tensor } from '../graph/engine.ts';
 import { methods, routesOf } from '../methods/index.ts';
 import type { OnnxModel } from '../onnx/index.ts';
-import { budgetFor } from '../prune/budget.ts';
+import { type Budget, budgetFor } from '../prune/budget.ts';
+import { costOf } from '../prune/cost.ts';
 import { openEngine, type Torch } from '../torch/index.ts';
 import { adamw, sgd } from '../torch/optim.ts';
 import { loadCheckpoint, newestCheckpoint, saveCheckpoint, type Trainee } from '../train/checkpoint.ts';
@@ -25,6 +26,7 @@ import { UserError } from '../util/errors.ts';
 import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from '../util/jsonl.ts';
 import type { ThreadLimit } from '../util/threads.ts';
 import type { Context } from './command.ts';
+import { pricedFor } from './image-shapes.ts';
 import { precisionOf } from './run-precision.ts';
 import type { RunSettings } from './run-settings.ts';
 import { coupled } from './starting-model.ts';
@@ -143,7 +145,7 @@ function build(
   refuseSingleImage(network, loader);
   const objective: Objective = settings.labels === 'none' ? match(torch) : classification(torch);
   const search = plan.budget
-    ? createSearch(network.coupling, budgetFor(coupled(start, settings).coupling, plan.budget, settings.round), {
+    ? createSearch(network.coupling, budgetOfFile(plan, plan.budget, renormalised?.fold(network.exported('soft'))), {
         ...settings,
         granularity: settings.round,
         sensitivity: settings.order === 'fisher' ? sensitivity(torch, network, batches, settings.seed) : null,
@@ -225,6 +227,23 @@ function build(
       }
     },
   };
+}
+
+/**
+ * The budget in terms of the file that will be written: folding a normalisation gives convolutions a bias that they may
+ * not have had before.
+ * @param folded that file, where it has other constants than the start
+ */
+function budgetOfFile(
+  { start, settings, preprocessing }: TrainingPlan,
+  { resource, value }: NonNullable<TrainingPlan['budget']>,
+  folded?: OnnxModel,
+): Budget {
+  const priced = (model: OnnxModel) => pricedFor(coupled(model, settings).coupling, preprocessing);
+  const before = priced(start);
+  if (!folded) return budgetFor(before, { resource, value }, settings.round);
+  const most = value <= 1 ? value * costOf(before, resource).full : value;
+  return budgetFor(priced(folded), { resource, value: most }, settings.round);
 }
 
 /** Images enough for the statistics of every channel: about 500, in the order of training. */

@@ -7,6 +7,7 @@ import {
   runningVariance,
   scale,
   shift,
+  WrongNode,
 } from '../graph/operator.ts';
 import { untrainable } from './families/untrainable.ts';
 
@@ -15,7 +16,10 @@ export const BatchNormalization = operator('BatchNormalization', {
   roles: { 1: scale, 2: shift, 3: runningMean, 4: runningVariance },
   foldable: [1, 2],
   overwritable: true,
-  shape: n => [n.type(0), ...n.outputs.slice(1).map(() => ({ elemType: n.type(0).elemType, shape: [n.shape(0)[1]] }))],
+  shape(n) {
+    checkVectors(n);
+    return [n.type(0), ...n.outputs.slice(1).map(() => ({ elemType: n.type(0).elemType, shape: [n.shape(0)[1]] }))];
+  },
   couple: n => `N C *, C, C, C, C -> N C *${', C'.repeat(n.outputs.length - 1)}`,
   zero: () => 'constant',
   forward: (n, engine) => normalised(n, engine, false),
@@ -28,6 +32,17 @@ export const BatchNormalization = operator('BatchNormalization', {
     return { length: added + relu, inputs: added ? [residual!] : [], forward: normalised(n, engine, relu === 1) };
   },
 });
+
+/** @throws WrongNode for a vector that is not as long as there are channels */
+function checkVectors(n: NodeView): void {
+  const channels = n.type(0).shape?.[1];
+  if (typeof channels !== 'number' || n.int('spatial', 1) === 0) return;
+  for (const input of [1, 2, 3, 4]) {
+    const length = n.type(input).shape?.[0];
+    if (typeof length === 'number' && length !== channels)
+      throw new WrongNode(`has ${length} numbers in '${n.inputs[input]}' for ${channels} channels`);
+  }
+}
 
 const sameShapes = (n: NodeView) =>
   n.type(0).shape !== null && n.type(1).shape !== null && String(n.shape(0)) === String(n.shape(1));

@@ -45,6 +45,8 @@ export interface PruneReport {
   } | null;
   readonly gap: { readonly js: number; readonly l2: number } | null;
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
+  /** Answers of the file and of the network under the training engine. */
+  readonly engine: { readonly differing: number; readonly images: number };
   readonly certificate: {
     readonly maxAbsError: number | null;
     readonly maxRelError: number | null;
@@ -52,6 +54,7 @@ export interface PruneReport {
     readonly inputs: number;
     readonly limit: number;
     readonly passed: boolean;
+    readonly failure?: string;
   };
   readonly latency: readonly {
     readonly batch: number;
@@ -123,6 +126,8 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
     `${certificate.passed ? 'passed' : 'FAILED'}: the file computes what was trained. Largest error ${error(certificate.maxAbsError)}`,
     `(${error(certificate.maxRelError)} of the output's scale, limit ${certificate.limit.toExponential(0)})`,
     `on ${certificate.inputs} inputs${certificate.argmaxAgreement === null ? '' : `, same answer on ${percent(certificate.argmaxAgreement)}`}.`,
+    ...(certificate.failure ? [`${certificate.failure}.`] : []),
+    `On ${result.engine.images} test images it answers ${result.engine.differing === 0 ? 'as' : `${result.engine.differing} otherwise than`} the network under the training engine.`,
   ].join(' ');
   const sections = [
     ...(style === 'markdown' ? [`# ${result.model} on ${result.data}, pruned by ${result.method}`] : []),

@@ -4,6 +4,7 @@ import type { Tensor } from '../graph/engine.ts';
 import { UserError } from '../util/errors.ts';
 import { stream } from '../util/random.ts';
 import type { Trainee } from './checkpoint.ts';
+import { inputOf } from './images.ts';
 import { type Method, phaseAt, type StepReport } from './method.ts';
 import type { Target } from './objective.ts';
 
@@ -131,10 +132,7 @@ export function onDevice(
   }: Pick<LoopOptions, 'teacher' | 'labels'> & { readonly trainee: Pick<Trainee, 'torch' | 'network'> },
   batch: Batch,
 ): { x: Tensor; target: Target } {
-  const { graph } = network.coupling;
-  const isFlat = graph.types.get(graph.inputs[0])?.shape?.length === 2;
-  const n = batch.labels.length;
-  const x = torch.tensor(batch.images, isFlat ? [n, batch.images.length / n] : batch.shape);
+  const x = inputOf(torch, network.coupling.graph, batch);
   let answers: readonly Tensor[] | null = null;
   return {
     x,

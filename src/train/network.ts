@@ -13,6 +13,7 @@ import { withConstants } from '../rewrite/with-constants.ts';
 import type { Torch } from '../torch/index.ts';
 import { UserError } from '../util/errors.ts';
 import { createHardView, type Statistics } from './hard-view.ts';
+import { withoutEmptyAxes } from './images.ts';
 import type { Precision } from './precision.ts';
 import { compile } from './program.ts';
 
@@ -31,7 +32,7 @@ export interface Network {
   /** w by channel: a leaf that records gradients; write new masks with `setMask`. */
   readonly mask: Tensor;
   readonly statistics: { readonly soft: Statistics; readonly hard: Statistics };
-  /** Outputs of the full-width network without masks, with the soft view's statistics. */
+  /** Outputs of the full-width network without masks, with the soft view's statistics; class scores have two axes. */
   dense(images: Tensor, training: boolean): Tensor[];
   /** Outputs of the soft network. */
   soft(images: Tensor, training: boolean): Tensor[];
@@ -122,10 +123,12 @@ export function createNetwork(torch: Torch, original: OnnxModel, options: Networ
   const vectors = maskVectors(torch, coupling, points);
   const hard = createHardView(torch, coupling, outputs, bound, names.length, softBound, statistics);
   const layout = (images: Tensor) => torch.channelsLast(images);
+  const scores = withoutEmptyAxes(torch);
   const inPrecision = (training: boolean, run: () => Tensor[]): Tensor[] =>
-    training && precision === 'bfloat16'
+    (training && precision === 'bfloat16'
       ? torch.autocast('bfloat16', run).map(output => torch.to(output, 'float32'))
-      : run();
+      : run()
+    ).map(scores);
   let teacher: readonly Tensor[] | null = null;
 
   return {
@@ -149,7 +152,7 @@ export function createNetwork(torch: Torch, original: OnnxModel, options: Networ
     },
     taught: images =>
       torch.noGrad(() =>
-        full.run([layout(images)], teacher!.slice(0, -1), { training: false }, vectors(teacher!.at(-1)!)),
+        full.run([layout(images)], teacher!.slice(0, -1), { training: false }, vectors(teacher!.at(-1)!)).map(scores),
       ),
     setMask(w) {
       const values = new Float32Array(coupling.channels + 1).fill(1);

@@ -1,6 +1,7 @@
 import type { Batch } from '../data/dataset.ts';
 import type { OnnxModel } from '../onnx/index.ts';
 import { bestMs, type Torch } from '../torch/index.ts';
+import { inputOf } from './images.ts';
 import { createNetwork } from './network.ts';
 import { ownedEngine } from './owned.ts';
 
@@ -21,14 +22,14 @@ const worthIt = 0.9;
  * Time a training pass over a batch in either precision; nothing is left behind. Processors without bfloat16 arithmetic
  * take many times as long for it as for float32.
  */
-export function probePrecision(torch: Torch, model: OnnxModel, { images, shape }: Batch): PrecisionProbe {
+export function probePrecision(torch: Torch, model: OnnxModel, batch: Batch): PrecisionProbe {
   const owned = ownedEngine(torch);
   const time = (precision: Precision): number => {
     const network = owned.torch.scope(() => createNetwork(owned.torch, model, { precision }));
     return bestMs(
       torch,
       () => {
-        const outputs = network.dense(torch.tensor(images, shape), true);
+        const outputs = network.dense(inputOf(torch, network.coupling.graph, batch), true);
         torch.grad(torch.op('sum')(outputs[0]), network.parameters);
       },
       500,

@@ -6,6 +6,7 @@ import { freeBatch } from '../rewrite/batch.ts';
 import { type ChannelStatistics, normalisable, renormalise } from '../rewrite/renorm.ts';
 import { unsharedGraph } from '../rewrite/unshare.ts';
 import type { Torch } from '../torch/index.ts';
+import { inputOf } from './images.ts';
 import { compile } from './program.ts';
 
 /** A network that can be trained in place of one without normalisation, and the way back. */
@@ -45,14 +46,15 @@ function channelStatistics(
   outputs: readonly string[],
   batches: readonly Batch[],
 ): ChannelStatistics[] {
-  const program = compile(buildGraph(freeBatch(model, operators), operators), torch, outputs, []);
+  const graph = buildGraph(freeBatch(model, operators), operators);
+  const program = compile(graph, torch, outputs, []);
   const mean = torch.op('mean.dim');
   const square = torch.op('square');
   const sums: { first: Float64Array; second: Float64Array }[] = [];
   for (const batch of batches) {
     torch.noGrad(() =>
       torch.scope(() => {
-        const x = torch.channelsLast(torch.tensor(batch.images, batch.shape));
+        const x = torch.channelsLast(inputOf(torch, graph, batch));
         program.run([x], [], { training: false }).forEach((output, i) => {
           const axes = output.shape.map((_, axis) => axis).filter(axis => axis !== 1);
           const first = torch.values(mean(torch.to(output, 'float64'), axes));

@@ -4,7 +4,7 @@ export type MaskSchedule = (typeof maskSchedules)[number];
 
 /** The share of the masks' step length that a step of a search from `start` to `end` has. */
 export const maskShare = (schedule: MaskSchedule, step: number, start: number, end: number): number =>
-  schedule === 'constant' ? 1 : 0.5 * (1 + Math.cos((Math.PI * (step - start)) / Math.max(1, end - start)));
+  schedule === 'cosine' ? 0.5 * (1 + Math.cos((Math.PI * (step - start)) / Math.max(1, end - start))) : 1;
 
 /** The learning rate over a run of `steps` steps: linear warm-up, then cosine to 0. */
 export const learningRate =

@@ -1,6 +1,7 @@
 import type { Batch } from '../data/dataset.ts';
 import type { Torch } from '../torch/index.ts';
 import { stream } from '../util/random.ts';
+import { inputOf } from './images.ts';
 import type { Network } from './network.ts';
 
 const draws = 4;
@@ -20,9 +21,9 @@ export function sensitivity(torch: Torch, network: Network, batches: readonly Ba
   network.setMask(new Float32Array(channels).fill(1));
   const [times, total, divide] = ['mul.Tensor', 'sum', 'div.Tensor'].map(name => torch.op(name));
   const [deviation, floor] = [torch.op('std'), torch.op('add.Scalar')];
-  batches.forEach(({ images, shape }, number) => {
+  batches.forEach((batch, number) => {
     torch.scope(() => {
-      const outputs = network.soft(torch.tensor(images, shape), false);
+      const outputs = network.soft(inputOf(torch, network.coupling.graph, batch), false);
       const scaled = outputs.map(output => divide(output, floor(deviation(torch.detach(output)), 1e-6)));
       for (let draw = 0; draw < draws; draw++) {
         const random = stream(seed, 'sensitivity', number, draw);
