@@ -55,9 +55,10 @@ test('an empty project can import the library, without running anything by that'
   for (const name of ['prune', 'train', 'evaluate', 'verify']) expect(names).toContain(name);
 });
 
-test('the types of the library are found', () => {
-  const source =
-    "import { prune } from 's2hpruner';\nexport const run: Promise<object> = prune({ model: 'resnet8', data: 'mnist' });\n";
+test('the types of the library are found, and are those of the example in README.md', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const [, source] = readme.match(/## As a library\n+```ts\n(.*?)```/s)!;
+  expect(source).toContain("from 's2hpruner'");
   writeFileSync(join(project, 'use.ts'), source);
   const options = [
     '--noEmit',

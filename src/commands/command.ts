@@ -163,6 +163,9 @@ type Input<A extends readonly Argument[], S extends z.ZodObject> = {
   [P in A[number] as P extends { required: true } ? P['name'] : never]: ArgumentValue<P>;
 } & { [P in A[number] as P extends { required: true } ? never : P['name']]?: ArgumentValue<P> } & z.input<S>;
 
+/** What the library function of a command takes: its positional arguments and options. */
+export type InputOf<C> = C extends CommandDefinition<infer A, infer S, infer _R> ? Input<A, S> : never;
+
 /**
  * The command as a library function: positional arguments and options in one object, validated as on the command line.
  *
@@ -180,12 +183,14 @@ export function callable<const A extends readonly Argument[], S extends z.ZodObj
       delete options[name];
     }
     checkArguments(command.arguments, args);
+    // What is left undefined takes no default's place.
+    const stated = Object.fromEntries(Object.entries(context).filter(([, value]) => value !== undefined));
     return command.run(args as Arguments<A>, parseOptions(command.options, options), {
       signal: new AbortController().signal,
       onEvent: () => {},
       say: () => {},
       setup: true,
-      ...context,
+      ...stated,
     });
   };
 }

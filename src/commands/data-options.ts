@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { type Dataset, openDataset, type Preprocessing } from '../data/index.ts';
+import { type Dataset, isNamedDataset, type OpenOptions, openDataset, type Preprocessing } from '../data/index.ts';
 import {
   fromMetadata,
+  looksLikeNhwc,
   type PreprocessingOrigin,
   preprocessingSchema,
   readLabelOrder,
@@ -83,13 +84,20 @@ export interface OpenedData extends Feeding {
 
 /**
  * Open the data set that the options name and settle how its images are fed to the network.
- * @throws UserError those of `openDataset` and `resolvePreprocessing`
+ * @throws UserError E_OPTION (usage) for a split of a data set that has its own, those of `openDataset` and
+ *   `resolvePreprocessing`
  */
 export async function openData(
   options: DataValues & PreprocessingValues,
   context: Pick<Context, 'signal' | 'say' | 'onEvent' | 'setup'>,
   request: DataRequest = {},
 ): Promise<OpenedData> {
+  if (options.valFraction !== undefined && isNamedDataset(options.data)) {
+    throw new UserError('E_OPTION', '--val-fraction does nothing here: it belongs to a folder of images.', {
+      fix: `Leave it out: ${options.data} has its own test split.`,
+      usage: true,
+    });
+  }
   const dataset = await openDataset(options.data, {
     dataDir: options.dataDir,
     valFraction: options.valFraction,
@@ -118,18 +126,19 @@ export function feedingOf(dataset: Dataset, options: PreprocessingValues, reques
   });
 }
 
-/** The size to which folders of images are decoded: what is stated, or what the network takes; undefined: neither. */
-function decodedSize(options: PreprocessingValues, request: DataRequest): readonly [number, number] | undefined {
+/**
+ * The size to which folders of images are decoded: what is stated, or what the network takes, null where that is open.
+ * It comes to what `resolvePreprocessing` settles, which is what a resumed run states.
+ */
+function decodedSize(options: PreprocessingValues, request: DataRequest): OpenOptions['size'] {
   const file = options.preprocessing === undefined ? {} : readPreprocessing(options.preprocessing);
   const metadata = fromMetadata(request.metadata ?? {}) ?? {};
   const stated = options.size ?? file.size ?? metadata.size;
   if (stated) return stated;
   const shape = request.inputShape;
   if (shape?.length !== 4) return undefined;
-  const layout =
-    options.layout ?? file.layout ?? metadata.layout ?? (shape[3] === 3 && shape[1] !== 3 ? 'nhwc' : 'nchw');
-  const [height, width] = layout === 'nchw' ? [shape[2], shape[3]] : [shape[1], shape[2]];
-  return height === null || width === null ? undefined : [height, width];
+  const layout = options.layout ?? file.layout ?? metadata.layout ?? (looksLikeNhwc(shape) ? 'nhwc' : 'nchw');
+  return layout === 'nchw' ? [shape[2], shape[3]] : [shape[1], shape[2]];
 }
 
 function statedIn(options: PreprocessingValues): PreprocessingValues {

@@ -1,17 +1,22 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
+import { isNamedDataset } from '../data/index.ts';
+import { budgetFor } from '../prune/budget.ts';
 import { loadDrawing } from '../report/chart.ts';
 import { type FrontierPoint, type FrontierReport, frontierChart, renderFrontier } from '../report/frontier-report.ts';
 import { makeRunFolder, writeJson } from '../train/run-directory.ts';
 import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
+import { type BudgetOptions, budgetAsked } from './budget-options.ts';
 import type { Context } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
+import { pricedFor } from './image-shapes.ts';
 import type { PruneResult } from './outcome.ts';
 import type { Stopped } from './run-course.ts';
 import { trainingOptions } from './run-options.ts';
-import { commandLine } from './run-start.ts';
+import { checkResumed, honouredOf, settle } from './run-settings.ts';
+import { commandLine, type GivenOptions, openStart } from './run-start.ts';
 import { isFile, modelName } from './starting-model.ts';
 import type { TrainResult } from './train.ts';
 
@@ -26,8 +31,28 @@ const requestSchema = z.object({
   budgets: z.array(z.number()),
   options: z.record(z.string(), z.unknown()),
 });
-/** What a frontier is made of: `frontier.json`. */
+/** What a frontier is made of: `frontier.json`. Its paths are absolute, so that it goes on from any folder. */
 export type FrontierRequest = Omit<z.infer<typeof requestSchema>, 'format'>;
+
+/** Options with their paths made absolute; names of architectures and of data sets stay as they are. */
+function rooted<T extends Readonly<Record<string, unknown>>>(given: T): T {
+  const root = (key: string, isPath: (value: string) => boolean = () => true) => {
+    const value = given[key];
+    return typeof value === 'string' && isPath(value) ? { [key]: resolve(value) } : {};
+  };
+  return {
+    ...given,
+    ...root('model', isFile),
+    ...root('data', value => !isNamedDataset(value)),
+    ...root('dataDir'),
+    ...root('labelOrder'),
+    ...root('preprocessing'),
+  };
+}
+
+/** A request that holds in any folder. */
+const fromAnywhere = <T extends FrontierRequest>(request: T): T =>
+  rooted({ ...request, options: rooted(request.options) });
 
 /** The runs that a frontier is put together from. */
 export interface Runs {
@@ -42,43 +67,108 @@ export function frontierIn(directory: string): FrontierRequest | null {
   const path = join(resolve(directory), requestFile);
   if (!existsSync(path)) return null;
   try {
-    return requestSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return fromAnywhere(requestSchema.parse(JSON.parse(readFileSync(path, 'utf8'))));
   } catch (cause) {
     throw new UserError('E_NO_RUN', 'The list of budgets of this folder is damaged.', { where: path, cause });
   }
 }
 
-/** Make the folder of a new frontier. @throws UserError E_RUN_EXISTS, E_OUT */
-export function beginFrontier(request: FrontierRequest): string {
+/**
+ * Everything that can be known to be wrong with one of the runs before the first of them.
+ * @throws UserError E_OPTION, E_BUDGET, E_BUDGET_UNREACHABLE (usage), and those of model and data
+ */
+async function checkFrontier({ model, budgets, options }: FrontierRequest, context: Context): Promise<void> {
+  const given = options as unknown as GivenOptions & BudgetOptions;
+  const asked = budgets.map(flops => budgetAsked({ ...given, flops }));
+  const opened = await openStart({ verb: 'prune', model, given }, context);
+  const { coupling, dataset, preprocessing, trainedStart, normalised } = opened;
+  const { round } = settle(given, {
+    verb: 'prune',
+    // A named architecture is trained before it is pruned.
+    trained: trainedStart || !isFile(model),
+    normalised,
+    dataName: dataset.name,
+    trainImages: dataset.train.size,
+  });
+  const priced = pricedFor(coupling, preprocessing);
+  for (const budget of asked) budgetFor(priced, budget, round);
+}
+
+/**
+ * Make the folder of a new frontier, run it, and leave nothing behind when it fails before its first run has begun.
+ * @throws UserError E_RUN_EXISTS, E_OUT; those of `checkFrontier`, before anything is made, and of the runs
+ */
+export async function beginFrontier(
+  given: FrontierRequest,
+  runs: Runs,
+  context: Context,
+): Promise<FrontierResult | Stopped> {
+  const request = fromAnywhere(given);
   const { model, options } = request;
-  const directory = makeRunFolder(
-    options.out as string | undefined,
-    `${modelName(model)}-${modelName(String(options.data))}-frontier`,
-  );
+  await checkFrontier(request, context);
+  const out = options.out as string | undefined;
+  const isThere = out !== undefined && existsSync(out);
+  const name = `${modelName(model)}-${modelName(String(options.data))}-frontier`;
+  const directory = makeRunFolder(out, name);
   writeJson(join(directory, requestFile), { format: 's2h-frontier/1', ...request });
-  return directory;
+  try {
+    return await runFrontier(directory, request, runs, context);
+  } catch (error) {
+    if (readdirSync(directory).join() === requestFile) {
+      rmSync(join(directory, requestFile));
+      if (!isThere) rmdirSync(directory);
+    }
+    throw error;
+  }
+}
+
+/**
+ * Go on with a frontier. What may differ in a run that goes on is passed on to all of its runs that have not ended.
+ * @param given beside the folder
+ * @throws UserError E_RESUME_SETTING (usage) for anything else that differs
+ */
+export function resumeFrontier(
+  folder: string,
+  request: FrontierRequest,
+  given: Readonly<Record<string, unknown>>,
+  runs: Runs,
+  context: Context,
+): Promise<FrontierResult | Stopped> {
+  const directory = resolve(folder);
+  const asked = rooted(given);
+  const own = { ...request.options, model: request.model, flops: request.budgets };
+  const finished = existsSync(join(directory, 'result.json'));
+  for (const sentence of checkResumed(asked, own, { directory, finished })) context.say(sentence);
+  return runFrontier(directory, request, runs, context, honouredOf(asked));
 }
 
 /**
  * One dense start (a named architecture is trained first, with the same settings), one pruning run per budget from it,
  * then a table and a chart of accuracy against MACs and latency. Runs that have ended are not made again.
+ * @param honoured options that take the place of those that the frontier began with
  */
-export async function runFrontier(
+async function runFrontier(
   directory: string,
   { model, budgets, options }: FrontierRequest,
   runs: Runs,
   context: Context,
+  honoured: Readonly<Record<string, unknown>> = {},
 ): Promise<FrontierResult | Stopped> {
   // Needed at the end, so looked for before hours of training.
   await loadDrawing();
   const place = (name: string) => join(directory, name);
-  const input = (name: string, fresh: Readonly<Record<string, unknown>>) =>
-    existsSync(join(place(name), 'config.json')) ? { resume: place(name) } : { ...fresh, out: place(name) };
+  const holds = (name: string, file: string) => existsSync(join(place(name), file));
+  const input = (name: string, fresh: Readonly<Record<string, unknown>>) => {
+    if (!holds(name, 'config.json')) return { ...fresh, ...honoured, out: place(name) };
+    const { threads, ...moved } = honoured;
+    return { ...moved, ...(holds(name, 'result.json') ? {} : { threads }), resume: place(name) };
+  };
   const stopped = (result: object): Stopped | null =>
     'stopped' in result ? { ...(result as Stopped), directory, resume: `s2h prune --resume ${directory}` } : null;
   let start = model;
   let seconds: number | null = null;
-  if (!isFile(model)) {
+  const isNamed = !isAbsolute(model);
+  if (isNamed) {
     const names = Object.keys({ ...trainingOptions, ...optionalDataOptions, ...preprocessingOptions });
     const own = Object.fromEntries(Object.entries(options).filter(([key]) => names.includes(key)));
     context.say(`The dense start: ${model} is trained without pruning.`);
@@ -88,7 +178,7 @@ export async function runFrontier(
     seconds = dense.seconds;
   }
   // They say how a named architecture is built, which the dense start has done.
-  const ofNames = isFile(model) ? [] : ['width', 'shortcut'];
+  const ofNames = isNamed ? ['width', 'shortcut'] : [];
   const rest = Object.fromEntries(Object.entries(options).filter(([key]) => !ofNames.includes(key)));
   const results: PruneResult[] = [];
   for (const budget of budgets) {

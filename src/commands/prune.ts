@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { z } from 'zod';
 import { renderFrontier } from '../report/frontier-report.ts';
 import { renderResult } from '../report/prune-report.ts';
@@ -8,12 +7,11 @@ import { budgetAsked, budgetOptions } from './budget-options.ts';
 import { callable, defineCommand } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
 import { finishPruning, refuseUnproven, writeCut } from './finish.ts';
-import { beginFrontier, type FrontierResult, frontierIn, type Runs, runFrontier } from './frontier.ts';
+import { beginFrontier, type FrontierResult, frontierIn, type Runs, resumeFrontier } from './frontier.ts';
 import type { PruneResult } from './outcome.ts';
 import { completeRun, type Stopped } from './run-course.ts';
 import { methodOptions, trainingOptions } from './run-options.ts';
 import { resumeRun } from './run-resume.ts';
-import { checkResumed } from './run-settings.ts';
 import { beginRun, type GivenOptions } from './run-start.ts';
 import { command as trainCommand } from './train.ts';
 import { needed, trainingProgress } from './training-progress.ts';
@@ -54,24 +52,14 @@ export const command = defineCommand({
   async run({ model }, { flops, ...rest }, context): Promise<PruneResult | FrontierResult | Stopped> {
     const { resume } = rest;
     const frontier = resume === undefined ? null : frontierIn(resume);
-    if (frontier) {
-      checkResumed(
-        { ...rest, model, flops },
-        { ...frontier.options, ...frontier, flops: frontier.budgets },
-        {
-          directory: resume!,
-          finished: false,
-        },
-      );
-      return runFrontier(resolve(resume!), frontier, runs, context);
-    }
+    if (frontier) return resumeFrontier(resume!, frontier, { ...rest, model, flops }, runs, context);
     if (Array.isArray(flops)) {
       const request = {
         model: needed(model, 'the model', 's2h prune resnet20 --data cifar100 --flops 0.15,0.35'),
         budgets: flops,
         options: { ...rest, data: needed(rest.data, '--data', '--data cifar100, or a folder of images') },
       };
-      return runFrontier(beginFrontier(request), request, runs, context);
+      return beginFrontier(request, runs, context);
     }
     const options = { ...rest, flops };
     const started =
@@ -87,13 +75,12 @@ export const command = defineCommand({
             },
             context,
           );
-    const { directory, finished, plan, config, notes } = started;
-    if (finished) {
-      directory.release();
-      const result = finished as PruneResult;
+    if ('ended' in started) {
+      const result = started.ended as PruneResult;
       refuseUnproven(result);
       return result;
     }
+    const { directory, plan, config, notes } = started;
     return completeRun(
       started,
       context,

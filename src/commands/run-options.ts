@@ -105,7 +105,7 @@ export const methodOptions = {
     .number()
     .min(0)
     .optional()
-    .describe('weight of the gap beside the loss for the masks (default: 1; from a trained file 0.3)'),
+    .describe('gnorm, sum: weight of the gap beside the loss for the masks (default: 1; from a trained file 0.3)'),
   maskLr: z.number().positive().optional().describe('step length of the masks (default: 60 / mask steps, at most 0.5)'),
   maskSchedule: z
     .enum(maskSchedules)
@@ -141,20 +141,20 @@ export const methodOptions = {
     .min(0)
     .max(1)
     .optional()
-    .describe('share of the steps after which the masks move (default: 0.1; from a trained file 0)'),
+    .describe('share of the steps after which the masks move (default: 0.1; s2h from a trained file 0)'),
   searchUntil: z
     .number()
     .min(0)
     .max(1)
     .optional()
-    .describe('share of the steps after which they are frozen (default: 0.7; from a trained file 0.1)'),
+    .describe('share of the steps after which they are frozen (default: 0.7; s2h from a trained file 0.1)'),
   finishFrom: z
     .number()
     .min(0)
     .max(1)
     .optional()
     .describe(
-      'share of the steps after which the cut network is trained alone (default: 1, both views to the end; from a trained file as soon as the masks are frozen)',
+      'share of the steps after which the cut network is trained alone (default: 1, never; s2h from a trained file as soon as the masks are frozen)',
     ),
   maskEvery: z
     .int()
@@ -167,7 +167,7 @@ export const methodOptions = {
     .enum(teachers)
     .optional()
     .describe(
-      'whose answers the cut network learns beside the labels: those of the file it came from, or of the soft network at the cut (default: none; from a trained file original)',
+      'whose answers the cut network learns beside the labels: those of the file it came from, or of the soft network at the cut (default: none; from a trained file original where the cut network is trained alone)',
     ),
   labelWeight: z
     .number()

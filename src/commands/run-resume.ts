@@ -1,5 +1,5 @@
 import { readModel } from '../onnx/index.ts';
-import { openRunDirectory } from '../train/run-directory.ts';
+import { openRunDirectory, type RunDirectory } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import type { Context } from './command.ts';
 import { openData } from './data-options.ts';
@@ -9,16 +9,25 @@ import type { GivenOptions, StartedRun } from './run-start.ts';
 import { threadsToGoOn } from './run-threads.ts';
 import type { TrainingPlan } from './training-run.ts';
 
-/** Go on with a run; what is given besides the folder is honoured or refused by name. */
+/** A run that has ended already. */
+export interface EndedRun {
+  /** Its `result.json`. */
+  readonly ended: unknown;
+}
+
+/**
+ * Go on with a run; what is given besides the folder is honoured or refused by name. The result of a run that has ended
+ * is handed back, and its data is looked at only where it is said to have moved.
+ */
 export async function resumeRun(
   verb: RunConfig['verb'],
   given: Partial<GivenOptions> & { model?: string; resume: string },
   context: Context,
-): Promise<StartedRun> {
+): Promise<StartedRun | EndedRun> {
   const directory = openRunDirectory(given.resume);
   try {
     const config = readConfig(directory, verb);
-    const finished = finishedResult(directory);
+    const ended = finishedResult(directory);
     const own = {
       ...config.settings,
       threads: config.threads.threads,
@@ -28,8 +37,14 @@ export async function resumeRun(
     };
     const honoured = checkResumed({ ...given, setup: undefined }, own, {
       directory: directory.path,
-      finished: finished !== null,
+      finished: ended !== null,
     });
+    if (hashOfModel(directory.file('start.onnx')) !== config.start) {
+      throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', {
+        where: directory.file('start.onnx'),
+      });
+    }
+    if (ended !== null && honoured.length === 0) return handedBack(directory, ended);
     const { threads, notes } = threadsToGoOn(given.threads, config);
     const { labelOrder, ...fed } = config.preprocessing;
     const options = {
@@ -40,11 +55,7 @@ export async function resumeRun(
     } as GivenOptions;
     const { dataset } = await openData(options, context, { labels: false }); // classes are compared by name next
     refuseOtherData(dataset, config, options.data);
-    if (hashOfModel(directory.file('start.onnx')) !== config.start) {
-      throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', {
-        where: directory.file('start.onnx'),
-      });
-    }
+    if (ended !== null) return handedBack(directory, ended);
     const plan: TrainingPlan = {
       start: readModel(directory.file('start.onnx')),
       trainedStart: config.trainedStart,
@@ -55,11 +66,16 @@ export async function resumeRun(
       method: verb === 'train' ? 'plain' : config.settings.method,
       budget: config.budget,
     };
-    return { plan, config, directory, notes: [...honoured, ...notes, ...config.notes], finished };
+    return { plan, config, directory, notes: [...honoured, ...notes, ...config.notes] };
   } catch (error) {
     directory.release();
     throw error;
   }
+}
+
+function handedBack(directory: RunDirectory, ended: unknown): EndedRun {
+  directory.release();
+  return { ended };
 }
 
 /** Images may have moved: whether they are the same is seen by their fingerprint. */

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { UserError } from '../util/errors.ts';
+import { sha256Files } from '../util/hash.ts';
 import { flagOf } from './command.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
 
@@ -9,10 +9,14 @@ type Complete<T> = { [K in keyof T]-?: NonNullable<T[K]> };
 /** A run's settings with every default filled in: what `config.json` holds and `--resume` compares with. */
 export type RunSettings = Complete<Omit<TrainingOptions, 'out' | 'resume' | 'width' | 'shortcut' | 'steps'>> & {
   readonly steps: number;
-} & Complete<MethodOptions>;
+  /** `plain`: `s2h train`, to which no other setting of a method applies. */
+  readonly method: NonNullable<MethodOptions['method']> | 'plain';
+} & Complete<Omit<MethodOptions, 'method'>>;
 
 /** What the defaults depend on. */
 export interface Circumstances {
+  /** `train` prunes nothing and has no teacher. */
+  readonly verb: 'prune' | 'train';
   /** The start is a trained file. */
   readonly trained: boolean;
   /** It has BatchNormalization, or gets one while it is trained. */
@@ -46,6 +50,8 @@ const paper: Partial<RunSettings> = {
   batch: 64,
 };
 
+const besideTeacher = '--teacher original or soft';
+
 /** Options that say something only beside others: what has to hold, in the user's words, and whether it does. */
 const bound: readonly {
   readonly keys: readonly (keyof (TrainingOptions & MethodOptions))[];
@@ -68,7 +74,7 @@ const bound: readonly {
   },
   {
     keys: ['labelWeight', 'teacherTemperature'],
-    beside: '--teacher original or soft',
+    beside: besideTeacher,
     holds: ({ teacher }) => teacher !== 'none',
   },
   {
@@ -79,12 +85,21 @@ const bound: readonly {
   {
     keys: ['kappa', 'relax'],
     beside: '--fusion gnorm',
-    holds: ({ fusion, recipe }) => (fusion ?? (recipe === 'paper' ? 'paper' : 'gnorm')) === 'gnorm',
+    holds: given => fusionOf(given) === 'gnorm',
   },
+  {
+    keys: ['maskGapWeight'],
+    beside: '--fusion gnorm or sum',
+    holds: given => fusionOf(given) !== 'paper',
+  },
+  { keys: ['keepFolded'], beside: 'a trained file', holds: ({ untrained }) => !untrained },
 ];
 
 /** Whether the method looks for widths. */
 const searches = ({ method = 's2h' }: MethodOptions): boolean => method === 's2h' || method === 'dmp';
+
+const fusionOf = ({ fusion, recipe }: MethodOptions): RunSettings['fusion'] =>
+  fusion ?? (recipe === 'paper' ? 'paper' : 'gnorm');
 
 /** @throws UserError E_OPTION (usage) for options that contradict each other or do nothing, whatever model and data are */
 export function checkGiven(given: TrainingOptions & MethodOptions): void {
@@ -94,17 +109,27 @@ export function checkGiven(given: TrainingOptions & MethodOptions): void {
       usage: true,
     });
   }
-  for (const { keys, beside, holds } of bound) {
-    const idle = keys.find(key => given[key] !== undefined);
-    if (idle === undefined || holds(given)) continue;
-    throw new UserError('E_OPTION', `${flagOf(idle)} does nothing here: it belongs to ${beside}.`, {
-      fix: 'Leave it out.',
-      usage: true,
-    });
-  }
+  for (const { keys, beside, holds } of bound) if (!holds(given)) refuseIdle(given, keys, beside);
 }
 
-/** Fill in what the user left open. */
+/** @throws UserError E_OPTION (usage) when one of the keys is given */
+function refuseIdle(
+  given: TrainingOptions & MethodOptions,
+  keys: readonly (keyof (TrainingOptions & MethodOptions))[],
+  beside: string,
+): void {
+  const idle = keys.find(key => given[key] !== undefined);
+  if (idle === undefined) return;
+  throw new UserError('E_OPTION', `${flagOf(idle)} does nothing here: it belongs to ${beside}.`, {
+    fix: 'Leave it out.',
+    usage: true,
+  });
+}
+
+/**
+ * Fill in what the user left open.
+ * @throws UserError E_OPTION (usage) for what contradicts the start, or does nothing with it
+ */
 export function settle(given: TrainingOptions & MethodOptions, at: Circumstances): RunSettings {
   const recipe = given.recipe ?? 'default';
   const preset: Partial<RunSettings> = recipe === 'paper' ? { ...paper, order: at.trained ? 'l1' : 'natural' } : {};
@@ -116,12 +141,14 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
   const steps = given.steps ?? Math.max(1, Math.round(epochs * stepsPerEpoch));
   const phases = phasesOf(pick, at.trained && given.method !== 'dmp');
   const { searchFrom, searchUntil } = phases;
-  const order = pick('order', at.trained ? 'fisher' : 'l1');
+  const isPlain = at.verb === 'train';
+  const order = pick('order', isPlain ? 'natural' : at.trained ? 'fisher' : 'l1');
   if (order === 'fisher' && !at.trained) {
     const what = '--order fisher looks at the outputs of a trained network, and the run starts from none.';
     throw new UserError('E_OPTION', what, { usage: true });
   }
-  const teacher = teacherOf(given, preset, phases.finishFrom, at.trained);
+  const teacher = isPlain ? 'none' : teacherOf(given, preset, phases.finishFrom, at.trained);
+  if (teacher === 'none') refuseIdle(given, ['labelWeight', 'teacherTemperature'], besideTeacher);
   const maskSteps = Math.max(1, Math.round((searchUntil - searchFrom) * steps));
   return {
     epochs,
@@ -140,7 +167,7 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     threads: given.threads ?? 0,
     device: pick('device', 'auto'),
     precision: pick('precision', 'float32'),
-    method: pick('method', 's2h'),
+    method: isPlain ? 'plain' : pick('method', 's2h'),
     recipe,
     routes: pick('routes', 't1'),
     count: pick('count', 'ceil'),
@@ -215,11 +242,17 @@ function teacherOf(
 /** What may differ in a run that goes on: the last bits may, or images that have moved. */
 const honouredKeys: Readonly<Record<string, (value: unknown, before: unknown) => string>> = {
   threads: (value, before) =>
-    `--threads is ${value} now (the run began with ${before}): the result may differ in the last bits.`,
+    `--threads is ${value} now (the run began with ${before ?? 'all that were allowed'}): the result may differ in the last bits.`,
   data: (value, before) => `--data is ${value} now (the run began with ${before}); its images are the same.`,
   dataDir: (value, before) =>
     `--data-dir is ${value} now (the run began with ${before ?? 'none'}); the images are the same.`,
 };
+
+/** What of the options may differ in a run that goes on. */
+export const honouredOf = (given: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(given).filter(([key, value]) => value !== undefined && Object.hasOwn(honouredKeys, key)),
+  );
 
 /**
  * What was given together with `--resume`: threads and the place of the data are honoured, anything that equals the
@@ -254,7 +287,5 @@ export function checkResumed(
 
 /** SHA-256 of a model file, and of the file with its external data where it has one. */
 export function hashOfModel(path: string): string {
-  const hash = createHash('sha256').update(readFileSync(path));
-  if (existsSync(`${path}.data`)) hash.update(readFileSync(`${path}.data`));
-  return hash.digest('hex');
+  return sha256Files(path, ...[`${path}.data`].filter(existsSync));
 }

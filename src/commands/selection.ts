@@ -4,6 +4,7 @@ import { newScratch, type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
 import { allocate, bestChannels, budgetWithin, rankingsOf, scopes } from '../prune/allocate.ts';
 import type { Admissible, AskedBudget, Budget } from '../prune/budget.ts';
+import { countedOnce } from '../prune/copies.ts';
 import { valuesOf } from '../prune/criteria/members.ts';
 import { type Coupling, coupleGraph } from '../prune/groups.ts';
 import { comparableScores, importanceNames } from '../prune/importance.ts';
@@ -108,11 +109,11 @@ export async function openSource(
   const coupling = planned?.coupling ?? coupleGraph(graph, selection);
   const couplingSeconds = (builtIn + performance.now() - start) / 1000;
   const isGiven = Object.keys(shapes).length > 0;
-  const priced = isGiven ? { ...coupling, graph: buildGraph(probed.priced, operators, { shapes }) } : coupling;
+  const open = isGiven ? { ...coupling, graph: buildGraph(probed.priced, operators, { shapes }) } : coupling;
   return {
     model: probed.model,
     coupling,
-    priced,
+    priced: countedOnce(open),
     shapes,
     probed: probed.values,
     planned: planned?.kept ?? null,

@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Dataset } from '../data/dataset.ts';
+import { readPreprocessing } from '../data/preprocess.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type OnnxModel, readModel } from '../onnx/index.ts';
 import { operators } from '../ops/index.ts';
@@ -8,9 +9,11 @@ import { type Coupling, type CouplingOptions, coupleGraph } from '../prune/group
 import { unsharedGraph } from '../rewrite/unshare.ts';
 import { UserError } from '../util/errors.ts';
 import { buildNetwork } from '../zoo/index.ts';
+import { flagOf } from './command.ts';
 
 /** Whether a model argument means a file rather than a named architecture. */
-export const isFile = (model: string): boolean => /\.onnx$/i.test(model) || model.includes('/') || existsSync(model);
+export const isFile = (model: string): boolean =>
+  /\.onnx$/i.test(model) || model.includes('/') || (existsSync(model) && statSync(model).isFile());
 
 /** A short name for runs and reports. */
 export const modelName = (model: string): string => basename(model).replace(/\.onnx$/i, '');
@@ -26,6 +29,31 @@ export function namedModel(
   options: { readonly seed: number; readonly width?: number; readonly shortcut?: 'A' | 'B' },
 ): OnnxModel {
   return buildNetwork(name, { classes: dataset.classes.length, channels: fed.channels, size: fed.size, ...options });
+}
+
+/**
+ * What says nothing of a network that is built here, with weights drawn at random, normalised, its input NCHW.
+ * @throws UserError E_OPTION (usage); those of the file of a preprocessing
+ */
+export function refuseForNamed(given: {
+  readonly untrained?: boolean;
+  readonly keepFolded?: boolean;
+  readonly layout?: 'nchw' | 'nhwc';
+  readonly preprocessing?: string;
+}): void {
+  const idle = (['untrained', 'keepFolded'] as const).find(key => given[key]);
+  if (idle) {
+    throw new UserError('E_OPTION', `${flagOf(idle)} does nothing here: it belongs to a model that is a file.`, {
+      fix: 'Leave it out: a named architecture is built anew.',
+      usage: true,
+    });
+  }
+  const stated = given.preprocessing === undefined ? undefined : readPreprocessing(given.preprocessing).layout;
+  if ((given.layout ?? stated) !== 'nhwc') return;
+  throw new UserError('E_OPTION', '--layout nhwc is for files, and the model is a named architecture.', {
+    fix: 'Leave it out: networks that are built here take NCHW.',
+    usage: true,
+  });
 }
 
 /** A model file, its constants given to one user each, and its coupled channels. */

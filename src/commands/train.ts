@@ -93,11 +93,8 @@ export const command = defineCommand({
             },
             context,
           );
-    const { directory, finished, plan, config, notes } = started;
-    if (finished) {
-      directory.release();
-      return finished as TrainResult;
-    }
+    if ('ended' in started) return started.ended as TrainResult;
+    const { directory, plan, config, notes } = started;
     return completeRun(started, context, async (run, progress) => {
       const trained = run.exported('soft');
       const about = {

@@ -13,7 +13,7 @@ export interface AssemblyOrder {
 
 /** A thread that assembles batches while the main one trains. */
 export interface AssemblyThread {
-  /** As an {@link Assembler} does; orders are worked off one after the other. */
+  /** As an {@link Assembler} does; orders are worked off one after the other. Rejected when the thread has ended. */
   assemble(epoch: number, indices: Int32Array, images: readonly Uint8Array[]): Promise<Float32Array>;
   /** End the thread; what it still owes is rejected. */
   close(): void;
@@ -34,7 +34,9 @@ export function assemblyThread(assembly: Assembly): AssemblyThread {
   const worker = openWorker(assembly);
   worker.unref();
   const owed = new Map<number, { resolve: (images: Float32Array) => void; reject: (error: Error) => void }>();
+  let ended: Error | undefined;
   const fail = (error: Error) => {
+    ended ??= error;
     for (const { reject } of owed.values()) reject(error);
     owed.clear();
   };
@@ -48,6 +50,7 @@ export function assemblyThread(assembly: Assembly): AssemblyThread {
   let id = 0;
   return {
     assemble(epoch, indices, images) {
+      if (ended) return Promise.reject(ended);
       const pixels = new Uint8Array(images.reduce((sum, image) => sum + image.length, 0));
       images.reduce((at, image) => {
         pixels.set(image, at);

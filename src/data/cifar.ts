@@ -7,6 +7,7 @@ import { writeAtomic } from '../util/atomic.ts';
 import { download } from '../util/download.ts';
 import { UserError } from '../util/errors.ts';
 import { makeFolders } from '../util/folders.ts';
+import { withCacheLock } from '../util/lock.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { dataCache, digest, expectBytes, locate, type OpenOptions, readFile, type Source, sha256 } from './source.ts';
 import { concatenate, withValidation } from './split.ts';
@@ -79,7 +80,7 @@ export function cifar(layout: CifarLayout): Source {
     about: `${layout.title}: 50,000 + 10,000 colour images; read from ${layout.folder}/, or fetched (${megabytes} MB) from ${archive.url}`,
     find: dataDir => find({ dataDir })?.folder ?? null,
     open: async options => {
-      const place = find(options) ?? (await fetchArchive(layout, options));
+      const place = find(options) ?? (await fetchOnce(layout, options, () => find({})));
       return openFiles(layout, place.files, options);
     },
   };
@@ -107,6 +108,21 @@ function openFiles(layout: CifarLayout, paths: readonly string[], options: OpenO
     fingerprint: digest(layout.name, ...sums),
     skipped: [],
   };
+}
+
+/** Fetch what no other process is fetching at this moment. @param find where it lies when another has just fetched it */
+async function fetchOnce(
+  layout: CifarLayout,
+  options: OpenOptions,
+  find: () => { readonly files: string[] } | null,
+): Promise<{ readonly files: string[] }> {
+  if (options.download === false) return fetchArchive(layout, options);
+  const waiting = () => options.say?.(`Waiting for another process that is fetching ${layout.title}.`);
+  return withCacheLock(
+    `${join(dataCache(), layout.folder)}.lock`,
+    { signal: options.signal, waiting },
+    async () => find() ?? (await fetchArchive(layout, options)),
+  );
 }
 
 /** Fetch, check and unpack the official archive into the cache. */

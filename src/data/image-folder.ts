@@ -29,19 +29,7 @@ export async function openImageFolder(path: string, options: OpenOptions): Promi
   const root = resolve(path);
   const { parts, classes } = scan(root, options);
   const files = [...parts.values()].flat();
-  const size =
-    options.size ??
-    (await commonSize(
-      files.map(file => file.path),
-      options.signal,
-    ));
-  if (!size) {
-    throw new UserError('E_DATA_IMAGE_SIZE', `The images in ${root} differ in size, and the network's input is open.`, {
-      where: root,
-      fix: 'Say to which size they are brought: --size 224',
-      usage: true,
-    });
-  }
+  const size = await sizeOf(files, root, options);
   const decode = { size, resize: options.resize ?? Math.min(...size) };
   if (decode.resize < Math.min(...size)) {
     throw new UserError(
@@ -68,6 +56,22 @@ export async function openImageFolder(path: string, options: OpenOptions): Promi
     fingerprint,
     skipped: store.skipped,
   };
+}
+
+async function sizeOf(
+  files: readonly ImageFile[],
+  root: string,
+  { size: [height, width] = [null, null], signal }: OpenOptions,
+): Promise<readonly [number, number]> {
+  if (height !== null && width !== null) return [height, width];
+  const paths = files.map(file => file.path);
+  const common = await commonSize(paths, signal);
+  if (common) return [height ?? common[0], width ?? common[1]];
+  throw new UserError('E_DATA_IMAGE_SIZE', `The images in ${root} differ in size, and the network's input is open.`, {
+    where: root,
+    fix: 'Say to which size they are brought: --size 224',
+    usage: true,
+  });
 }
 
 /** Name, length and time: a changed image shows in one of them. */

@@ -10,11 +10,13 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { writeAtomic } from '../util/atomic.ts';
 import { cacheFolder } from '../util/cache.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { makeFolders } from '../util/folders.ts';
+import { isAlive } from '../util/lock.ts';
 import { type DecodeOptions, decoder } from './decode.ts';
 import { digest, type OpenOptions } from './source.ts';
 
@@ -36,8 +38,6 @@ export interface ImageStore {
   image(index: number): Uint8Array | Promise<Uint8Array>;
 }
 
-/** Up to this size decoded images are held in memory, above it they are read one by one. */
-const memoryLimit = 512e6;
 /** Files that are decoded at the same time. */
 const concurrency = 32;
 
@@ -77,7 +77,7 @@ export async function openImages(
   return {
     files: files.filter((_, i) => !broken.has(i)),
     skipped: index.broken.map(({ file, reason }) => `${files[file].name}: ${reason}`),
-    image: reader(pixels, files.length - broken.size, bytes),
+    image: reader(pixels, files.length - broken.size, bytes, options.memoryLimitBytes ?? 512e6),
   };
 }
 
@@ -98,7 +98,8 @@ async function fill(
 ): Promise<Index> {
   const decode = await decoder(options);
   makeFolders(folder);
-  const temporary = `${pixels}.tmp-${process.pid}`;
+  removeAbandoned(folder);
+  const temporary = `${pixels}.tmp-${machine}-${process.pid}`;
   const broken: { file: number; reason: string }[] = [];
   const output = openSync(temporary, 'w');
   try {
@@ -127,6 +128,17 @@ async function fill(
   return index;
 }
 
+/** Process numbers mean something on their own machine, and the cache may be shared by several. */
+const machine = digest(hostname()).slice(0, 8);
+
+/** Remove what processes that were killed while they decoded have left. */
+function removeAbandoned(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const [, at, pid] = /\.bin\.tmp-([0-9a-f]{8})-(\d+)$/.exec(name) ?? [];
+    if (at === machine && !isAlive(Number(pid))) rmSync(join(folder, name), { force: true });
+  }
+}
+
 function writeWhole(file: number, bytes: Uint8Array, folder: string): void {
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
@@ -150,13 +162,17 @@ function closeQuietly(file: number): void {
 /** libvips repeats its reason for every line; the first says it. */
 const reasonOf = (error: unknown) => messageOf(error).trim().split('\n')[0];
 
-function reader(path: string, count: number, bytes: number): (index: number) => Uint8Array {
-  if (count * bytes <= memoryLimit) {
+/** Closes a file when whoever reads from it is no longer there: a data set has no end of its own. */
+const abandoned = new FinalizationRegistry<number>(file => closeQuietly(file));
+
+/** @param limit in bytes: up to it the images are held in memory, above it they are read one by one */
+function reader(path: string, count: number, bytes: number, limit: number): (index: number) => Uint8Array {
+  if (count * bytes <= limit) {
     const all = readFileSync(path);
     return index => all.subarray(index * bytes, (index + 1) * bytes);
   }
   const file = openSync(path, 'r');
-  return index => {
+  const read = (index: number) => {
     const image = new Uint8Array(bytes);
     for (let at = 0; at < bytes; ) {
       const got = readSync(file, image, at, bytes - at, index * bytes + at);
@@ -166,6 +182,8 @@ function reader(path: string, count: number, bytes: number): (index: number) => 
     }
     return image;
   };
+  abandoned.register(read, file);
+  return read;
 }
 
 /**

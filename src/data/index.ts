@@ -14,6 +14,16 @@ export type { OpenOptions, Progress } from './source.ts';
 /** Data sets that have a name. */
 const sources: readonly Source[] = [mnist, cifar10, cifar100, synthetic];
 
+/** The table's data set that a spec means, whatever its parameters are; undefined for a path. */
+function sourceOf(spec: string): Source | undefined {
+  const colon = spec.indexOf(':');
+  const source = sources.find(({ name }) => name === (colon < 0 ? spec : spec.slice(0, colon)));
+  return colon < 0 || source === synthetic ? source : undefined;
+}
+
+/** Whether a spec names a data set of the table, and no folder of images. */
+export const isNamedDataset = (spec: string): boolean => sourceOf(spec) !== undefined;
+
 /**
  * Open a data set: a name out of the table (`cifar100`, `synthetic:classes=4,size=16`), or the path of a folder of
  * images. Nothing is fetched unless a named data set is on none of the places; then `say` tells what and where from.
@@ -30,12 +40,8 @@ export async function openDataset(spec: string, options: OpenOptions = {}): Prom
       usage: true,
     });
   }
-  const colon = spec.indexOf(':');
-  const name = colon < 0 ? spec : spec.slice(0, colon);
-  const source = sources.find(candidate => candidate.name === name);
-  if (source && (colon < 0 || source === synthetic)) {
-    return source.open(options, colon < 0 ? '' : spec.slice(colon + 1));
-  }
+  const source = sourceOf(spec);
+  if (source) return source.open(options, spec.slice(source.name.length + 1));
   if (!existsSync(spec)) throw unknown(spec);
   if (statSync(spec).isDirectory()) return openImageFolder(spec, options);
   throw new UserError('E_DATA_UNKNOWN', `${spec} is a file; a data set is a name or a folder of images.`, {

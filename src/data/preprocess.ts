@@ -241,7 +241,8 @@ export function resolvePreprocessing(request: {
   return { preprocessing: { size, scale, mean, std, color, layout, labelOrder }, origin, notes };
 }
 
-const looksLikeNhwc = (shape?: readonly (number | null)[]) =>
+/** Whether the channels of an input are its last axis, as far as its shape tells. */
+export const looksLikeNhwc = (shape?: readonly (number | null)[]): boolean =>
   shape !== undefined && shape[1] !== 1 && shape[1] !== 3 && (shape[3] === 1 || shape[3] === 3);
 
 /** One number for all channels, or one each. */

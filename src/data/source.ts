@@ -23,13 +23,18 @@ export interface OpenOptions {
   readonly validationFraction?: number;
   /** Image folders without val/ and test/: share of the images that becomes the test split; 0.2. */
   readonly valFraction?: number;
-  /** Image folders: [height, width] of the decoded images; needed when the files differ in size. */
-  readonly size?: readonly [number, number];
+  /**
+   * Image folders: [height, width] of the decoded images; where it is left out, or null, that of the files, which then
+   * must not differ.
+   */
+  readonly size?: readonly [number | null, number | null];
   /**
    * Image folders: the shorter side before the centre crop, in pixels (256 for the usual 224 crop of ImageNet); by
    * default the crop takes all of the shorter side.
    */
   readonly resize?: number;
+  /** Image folders: decoded images are held in memory up to this size, and read one by one above it; 512e6. */
+  readonly memoryLimitBytes?: number;
   /** Image folders: decoded images are cached up to this size, and decoded on the fly above it; 2e9. */
   readonly cacheLimitBytes?: number;
   readonly signal?: AbortSignal;

@@ -7,6 +7,7 @@ import type { Torch } from '../torch/index.ts';
 import type { Optimizer } from '../torch/optim.ts';
 import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
+import { sha256Files } from '../util/hash.ts';
 import { encodeSafetensors, readSafetensors, type SafeTensor } from '../util/safetensors.ts';
 import type { Network } from './network.ts';
 import type { Search } from './search.ts';
@@ -143,8 +144,7 @@ export function newestCheckpoint(directory: string, say: (message: string) => vo
 function problemWith(directory: string, { file, sha256 }: Checkpoint): string | undefined {
   const path = join(directory, file);
   if (!existsSync(path)) return `The checkpoint ${file} is missing.`;
-  const hash = createHash('sha256').update(readFileSync(path)).digest('hex');
-  return hash === sha256 ? undefined : `The checkpoint ${file} is damaged.`;
+  return sha256Files(path) === sha256 ? undefined : `The checkpoint ${file} is damaged.`;
 }
 
 /** Put a run back to where a checkpoint was taken. */

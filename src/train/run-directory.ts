@@ -4,6 +4,7 @@ import { writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { makeFolders } from '../util/folders.ts';
 import { bytes as formatBytes } from '../util/format.ts';
+import { isLockFile } from '../util/lock.ts';
 import { lockFile, takeRunLock } from './run-lock.ts';
 
 /** A run's folder: what it was asked for, its events, checkpoints and results. */
@@ -29,9 +30,37 @@ const beginnings = [
   'precision.json',
   'events.jsonl',
 ];
-/** What a killed process was writing; another process may just be making its lock. */
-const isTemporary = (file: string) => /\.(tmp|new)-\d+$/.test(file) && !isLock(file);
-const isLock = (file: string) => file.startsWith(lockFile);
+/** What it writes later, beside its checkpoints; and what a frontier writes. */
+const others = [
+  'checkpoint.json',
+  'trained.onnx',
+  'trained.onnx.data',
+  'pruned.onnx',
+  'pruned.onnx.data',
+  'plan.json',
+  'report.md',
+  'result.json',
+  'frontier.json',
+  'frontier.md',
+  'frontier.svg',
+];
+const checkpointData = /^checkpoint-\d+\.safetensors$/;
+
+/** Something in a folder. Only files are a run's own, whatever the name of a folder or a link is. */
+interface Entry {
+  readonly name: string;
+  readonly isFile: boolean;
+}
+const isBeginning = ({ name, isFile }: Entry) => isFile && beginnings.includes(name);
+const isCheckpoint = ({ name, isFile }: Entry) => isFile && checkpointData.test(name);
+/** What a process that was killed while it wrote one of these files has left. */
+const isTemporary = ({ name, isFile }: Entry) => {
+  const written = name.replace(/(\.new-\d+)?(\.tmp-\d+)?$/, '');
+  const isOurs = beginnings.includes(written) || others.includes(written) || checkpointData.test(written);
+  return isFile && written !== name && isOurs;
+};
+/** Another process may just be making it. */
+const isLock = ({ name, isFile }: Entry) => isFile && isLockFile(name, lockFile);
 
 /**
  * Make a run's folder. One that holds nothing but the beginning of a run that was killed before its first step is taken
@@ -56,16 +85,15 @@ export function createRunDirectory(out: string | undefined, name: string, needBy
     throw error;
   }
   const discard = () => {
-    for (const file of readdirSync(path)) {
-      if (beginnings.includes(file) || isTemporary(file)) rmSync(join(path, file), { force: true });
-    }
+    // A checkpoint may have failed between its data and the list that names it.
+    remove(path, entry => isBeginning(entry) || isTemporary(entry) || isCheckpoint(entry));
     release();
     removeFolders();
   };
   try {
     // Somebody may have been quicker than the lock.
     if (refuseContent(path) && !takesOver) throw notEmpty(path);
-    for (const file of readdirSync(path)) if (!isLock(file)) rmSync(join(path, file), { force: true });
+    remove(path, entry => isBeginning(entry) || isTemporary(entry));
     checkSpace(path, needBytes);
   } catch (error) {
     release();
@@ -101,7 +129,7 @@ export function openRunDirectory(directory: string): RunDirectory {
     });
   }
   const release = takeRunLock(path);
-  for (const file of readdirSync(path).filter(isTemporary)) rmSync(join(path, file), { force: true });
+  remove(path, isTemporary);
   return { path, file: name => join(path, name), release, discard: release };
 }
 
@@ -110,26 +138,34 @@ export function openRunDirectory(directory: string): RunDirectory {
  * @throws UserError E_RUN_EXISTS when it holds anything else
  */
 function refuseContent(path: string): boolean {
-  const files = existsSync(path) ? filesIn(path) : [];
-  if (files.includes('config.json')) {
+  const entries = existsSync(path) ? filesIn(path) : [];
+  const has = (file: string) => entries.some(({ name }) => name === file);
+  if (has('config.json')) {
     throw new UserError('E_RUN_EXISTS', `${path} already holds a run.`, {
       where: '--out',
       fix: `Choose another folder, or go on with that run: --resume ${path}.`,
       usage: true,
     });
   }
-  const others = files.filter(file => !isLock(file) && !isTemporary(file));
-  if (others.length === 0) return false;
-  if (files.includes(lockFile) && others.every(file => beginnings.includes(file))) return true;
+  const content = entries.filter(entry => !isLock(entry) && !isTemporary(entry));
+  if (content.length === 0) return false;
+  if (has(lockFile) && content.every(isBeginning)) return true;
   throw notEmpty(path);
 }
 
 const notEmpty = (path: string): UserError =>
   new UserError('E_RUN_EXISTS', `${path} is not empty.`, { where: '--out', fix: 'Choose a new folder.', usage: true });
 
-function filesIn(path: string): string[] {
+const entriesIn = (path: string): Entry[] =>
+  readdirSync(path, { withFileTypes: true }).map(entry => ({ name: entry.name, isFile: entry.isFile() }));
+
+function remove(path: string, which: (entry: Entry) => boolean): void {
+  for (const { name } of entriesIn(path).filter(which)) rmSync(join(path, name), { force: true });
+}
+
+function filesIn(path: string): Entry[] {
   try {
-    return readdirSync(path);
+    return entriesIn(path);
   } catch (error) {
     throw new UserError('E_OUT', `${path} cannot be used as a folder: ${messageOf(error)}.`, {
       where: '--out',

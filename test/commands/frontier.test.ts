@@ -1,11 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { callable } from '../../src/commands/command.ts';
 import type { FrontierResult } from '../../src/commands/frontier.ts';
 import type { PruneResult } from '../../src/commands/outcome.ts';
 import { command } from '../../src/commands/prune.ts';
-import { recording, refusal, scratch, tiny } from './support.ts';
+import { writeModel } from '../../src/onnx/index.ts';
+import { buildNetwork } from '../../src/zoo/index.ts';
+import { writeImages } from './images.ts';
+import { afterStep, data, recording, refusal, scratch, tiny } from './support.ts';
 
 // Latency is measured for seconds, and is not what these tests are about.
 vi.mock('../../src/runtime/latency.ts', async original => {
@@ -62,4 +65,87 @@ test('a folder that holds something is not taken', async () => {
   const out = scratch();
   await prune({ ...tiny, steps: 2, out: join(out, 'a') });
   expect((await refusal(prune({ ...tiny, flops: [0.3, 0.6], out: join(out, 'a') }))).code).toBe('E_RUN_EXISTS');
+});
+
+describe('refused before anything runs, and without a trace', () => {
+  const folder = scratch();
+  const file = join(folder, 'mlp.onnx');
+  writeModel(buildNetwork('mlp-24', { classes: 4, channels: 3, size: [8, 8], seed: 0 }), file);
+
+  test.each<[string, Partial<Parameters<typeof prune>[0]>, string, RegExp]>([
+    ['the last budget out of reach', { flops: [0.5, 1e-6] }, 'E_BUDGET_UNREACHABLE', /0\.000001 cannot be met/],
+    ['another budget beside them', { params: 0.5 }, 'E_BUDGET', /More than one budget/],
+    ['options that do nothing', { fusion: 'sum', kappa: 1 }, 'E_OPTION', /--kappa does nothing here/],
+    ['a weight of labels without a teacher', { finishFrom: 1, labelWeight: 0.5 }, 'E_OPTION', /--label-weight does/],
+    ['phases out of order', { searchFrom: 0.8, searchUntil: 0.2 }, 'E_OPTION', /--search-until 0\.2/],
+    ['imitation of a named architecture', { labels: 'none' }, 'E_OPTION', /--labels none.*named architecture/],
+    ['--untrained with one', { untrained: true }, 'E_OPTION', /--untrained does nothing here/],
+    ['--keep-folded with one', { keepFolded: true }, 'E_OPTION', /--keep-folded does nothing here/],
+    ['a width for a file', { model: file, width: 4 }, 'E_OPTION', /--width is for named architectures/],
+    ['a file that answers near chance', { model: file, width: undefined }, 'E_NEAR_CHANCE', /chance is 25/],
+  ])('%s', async (_, change, code, words) => {
+    const out = join(folder, 'frontier');
+    const { events, said, context } = recording();
+    const error = await refusal(prune({ ...tiny, flops: [0.5, 0.4], steps: 4, out, ...change }, context));
+    expect([error.code, error.message]).toEqual([code, expect.stringMatching(words)]);
+    expect(events.filter(({ type }) => type === 'step')).toEqual([]);
+    expect(said.join()).not.toContain('is trained');
+    expect(existsSync(out)).toBe(false);
+  });
+
+  test('a folder that was there stays, and can be used', async () => {
+    const out = join(folder, 'made before');
+    mkdirSync(out);
+    await refusal(prune({ model: file, data, flops: [0.5, 0.4], threads: 1, out }));
+    expect(readdirSync(out)).toEqual([]);
+  });
+});
+
+describe('going on', () => {
+  const home = process.cwd();
+  afterEach(() => process.chdir(home));
+  const settings = { batch: 16, threads: 1, steps: 3, flops: [0.5, 0.6] };
+
+  test('with other threads: taken by runs that have begun and by those to come, refused by those that have ended', async () => {
+    const out = join(scratch(), 'frontier');
+    const first = recording(afterStep(1));
+    const longer = { ...settings, steps: 40 }; // the dense start has to answer better than chance
+    expect(await prune({ ...longer, model: 'mlp-24', data, out }, first.context)).toMatchObject({ step: 1 });
+    const { said, context } = recording(event => event.type === 'said' && String(event.message).includes('/0.5: '));
+    expect(await prune({ resume: out, threads: 2 }, context)).toMatchObject({ stopped: true });
+    expect(said[0]).toContain('--threads is 2 now (the run began with 1)');
+    expect(json(join(out, 'dense', 'result.json'))).toMatchObject({ threads: 2, threadsWhy: '--threads' });
+
+    await prune({ resume: out, threads: 3 });
+    expect(json(join(out, 'dense', 'result.json')).threads).toBe(2);
+    for (const budget of ['0.5', '0.6']) expect(json(join(out, budget, 'result.json')).threads).toBe(3);
+    const error = await refusal(prune({ resume: out, threads: 4 }));
+    expect([error.code, error.message]).toEqual(['E_RESUME_SETTING', expect.stringMatching(/has ended.*--threads 4/)]);
+  });
+
+  test('from another folder, and with images that have moved', async () => {
+    const [here, there] = [scratch(), scratch()];
+    await writeImages(join(here, 'photos'), { train: { red: 18, blue: 18 }, val: { red: 4, blue: 4 } });
+    writeModel(buildNetwork('mlp-24', { classes: 2, channels: 3, size: [16, 16], seed: 0 }), join(here, 'net.onnx'));
+    process.chdir(here);
+    const given = { ...settings, model: 'net.onnx', untrained: true, data: 'photos' };
+    expect(await prune({ ...given, out: 'frontier' }, recording(afterStep(1)).context)).toMatchObject({ step: 1 });
+
+    process.chdir(there);
+    const out = join(here, 'frontier');
+    expect(await prune({ resume: out }, recording(afterStep(2)).context)).toMatchObject({ step: 2 });
+    expect(existsSync(join(out, '0.6'))).toBe(false);
+
+    renameSync(join(here, 'photos'), join(there, 'moved'));
+    expect((await refusal(prune({ resume: out }))).code).toBe('E_DATA_UNKNOWN');
+    const frontier = await prune({ resume: out, data: 'moved' });
+    expect(frontier).toMatchObject({ points: [{ name: 'start' }, { name: '0.5' }, { name: '0.6' }] });
+    expect(json(join(out, '0.6', 'config.json')).data).toBe(join(there, 'moved'));
+  });
+
+  test('names of architectures and of data sets stay names', async () => {
+    const out = join(scratch(), 'frontier');
+    await prune({ ...settings, model: 'mlp-24', data, out }, recording(afterStep(1)).context);
+    expect(json(join(out, 'frontier.json'))).toMatchObject({ model: 'mlp-24', options: { data } });
+  });
 });

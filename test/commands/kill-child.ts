@@ -20,6 +20,7 @@ const started =
         context,
       )
     : await resumeRun('prune', { resume }, context);
+if ('ended' in started) throw new Error('this run has ended');
 const run = await prepareTraining(started.plan, started.directory, context);
 await run.go(started.directory, { saveEverySeconds: 0 });
 process.exit(0);

@@ -34,6 +34,12 @@ test('events go to the callback, one for every step, and the result is plain dat
   expect(result.macs.ratio).toBeLessThanOrEqual(0.5);
 });
 
+test('what is left undefined in the context is left out', async () => {
+  const nothing = { onEvent: undefined, say: undefined, signal: undefined, setup: undefined };
+  const result = await prune({ ...settings, steps: 2, out: join(scratch(), 'run') }, nothing);
+  expect(result).toMatchObject({ steps: 2 });
+});
+
 test('the event loop has a turn at every step', async () => {
   let turns = 0;
   let running = true;

@@ -48,6 +48,19 @@ test('the widths of a plan: a fresh network of just that size', async () => {
   expect(bytes('stopped').equals(bytes('fresh'))).toBe(true);
 });
 
+test('a trained file: no teacher, no method and no order of channels are settled', async () => {
+  const folder = scratch();
+  await train({ ...settings, steps: 40, out: join(folder, 'first') });
+  const { width: _width, ...rest } = settings;
+  const model = join(folder, 'first', 'trained.onnx');
+  await train({ ...rest, model, steps: 2, out: join(folder, 'second') });
+  const config = JSON.parse(readFileSync(join(folder, 'second', 'config.json'), 'utf8'));
+  expect(config).toMatchObject({
+    trainedStart: true,
+    settings: { teacher: 'none', method: 'plain', order: 'natural' },
+  });
+});
+
 test.each([
   ['a missing plan', undefined, /E_PLAN|could not be read/],
   ['text', 'no plan', /could not be read/],

@@ -1,18 +1,22 @@
 import {
   copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import sharp, { type Sharp } from 'sharp';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Split } from '../../src/data/dataset.ts';
 import { decoder } from '../../src/data/decode.ts';
 import { openDataset } from '../../src/data/index.ts';
@@ -241,6 +245,68 @@ describe('an image folder', () => {
     const left = readdirSync(join(folder, 'cache/s2hpruner/images'), { recursive: true });
     expect(left.filter(name => String(name).includes('.tmp-'))).toEqual([]);
   });
+
+  test('what a killed decoding left goes with the next one; what others are writing stays', async () => {
+    await pictures('.', 4);
+    const set = await open();
+    const cache = join(folder, 'cache/s2hpruner/images');
+    const named = readdirSync(cache, { recursive: true, encoding: 'utf8' }).find(name =>
+      name.endsWith(`${set.fingerprint}.bin`),
+    )!;
+    const place = join(cache, dirname(named));
+    // Written by this process as it is being killed: the name that it would have left.
+    const stop = new AbortController();
+    let temporary = '';
+    utimesSync(await picture('ant/001.png', 55), new Date(), new Date(1_700_000_000_000));
+    const onProgress = () => {
+      temporary = readdirSync(place).find(name => name.includes('.tmp-'))!;
+      stop.abort();
+    };
+    await pictures('.', 40);
+    await expect(open({ signal: stop.signal, onProgress })).rejects.toThrow('abort');
+    expect(temporary).toMatch(new RegExp(`-${process.pid}$`));
+    const by = (pid: number) => temporary.replace(/\d+$/, String(pid));
+    const elsewhere = by(2 ** 23).replace(/-[0-9a-f]{8}-/, '-00000000-');
+    // Linux gives process numbers up to 2^22.
+    for (const name of [by(2 ** 23), by(process.ppid), elsewhere, 'notes.txt'])
+      writeFileSync(join(place, name), 'half');
+    const { fingerprint } = await open();
+    expect(readdirSync(place).sort()).toEqual(
+      [by(process.ppid), elsewhere, `${fingerprint}.bin`, 'index.json', 'notes.txt'].sort(),
+    );
+    for (const name of [by(process.ppid), elsewhere]) rmSync(join(place, name));
+  });
+
+  test.skipIf(process.platform !== 'linux')(
+    'above the limit of memory is read one by one, to the same pixels; its file is closed in the end',
+    async () => {
+      await pictures('train', 6);
+      await pictures('val', 2);
+      setFlagsFromString('--expose-gc');
+      const collect = runInNewContext('gc') as () => void;
+      const files = () =>
+        readdirSync('/proc/self/fd').filter(fd => {
+          const at = lstatSync(`/proc/self/fd/${fd}`, { throwIfNoEntry: false }) && readlinkSync(`/proc/self/fd/${fd}`);
+          return at?.endsWith('.bin');
+        }).length;
+      const pixels = async () => {
+        const held = await open();
+        const read = await open({ memoryLimitBytes: 100 });
+        expect(read.fingerprint).toBe(held.fingerprint);
+        expect(files()).toBe(1);
+        expect(await reds(read.train)).toEqual(await reds(held.train));
+        expect(await read.test.image(3)).toEqual(Uint8Array.from(await held.test.image(3)));
+      };
+      await pixels();
+      await vi.waitFor(
+        () => {
+          collect();
+          expect(files()).toBe(0);
+        },
+        { timeout: 20_000 },
+      );
+    },
+  );
 });
 
 describe('decoding', () => {

@@ -239,6 +239,17 @@ test('an archive is fetched, checked and unpacked into the cache once', async ()
   expect(readdirSync(join(target, '..')).sort()).toEqual(['small']);
   expect((await cifar(layout).open({ download: false }, '')).fingerprint).toBe(set.fingerprint);
   expect(answers).toBe(1);
+  // Two that want it at the same time: the second waits for the first.
+  rmSync(target, { recursive: true });
+  said.length = 0;
+  const both = await Promise.all([1, 2].map(() => cifar(layout).open({ say }, '')));
+  expect(both.map(({ fingerprint }) => fingerprint)).toEqual([set.fingerprint, set.fingerprint]);
+  expect(answers).toBe(2);
+  expect(said.sort()).toEqual([
+    expect.stringContaining('Small is not on this machine'),
+    'Waiting for another process that is fetching Small.',
+  ]);
+  expect(readdirSync(join(target, '..')).sort()).toEqual(['small']);
   // Half of it is gone: it is fetched again. An archive that is another one is refused.
   rmSync(join(target, 'b.bin'));
   const wrong = { ...layout, archive: { ...layout.archive, sha256: '0'.repeat(64) } };

@@ -1,5 +1,16 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -136,4 +147,53 @@ test('a connection that goes silent is given up, an abort ends it at once', asyn
   const stop = new AbortController();
   const aborted = download(url, path, { sha256, signal: stop.signal, onProgress: () => stop.abort() });
   await expect(aborted).rejects.toThrow('abort');
+});
+
+test('two that fetch the same file at once do not get into each other: it is fetched once', async () => {
+  const told: number[] = [];
+  const fetching = [1, 2, 3].map(i => download(url, path, { sha256, waiting: () => told.push(i) }));
+  await Promise.all(fetching);
+  expect(readFileSync(path).equals(content)).toBe(true);
+  expect([asked, told]).toEqual([[undefined], [2, 3]]);
+  expect(readdirSync(dirname(path))).toEqual(['file.bin']);
+});
+
+test('where the first one fails, the second goes on from what it has left', async () => {
+  behaviour = [100_000];
+  const first = failure(download(url, path, { sha256, retries: 0 }));
+  const second = download(url, path, { sha256 });
+  expect((await first).code).toBe('E_DOWNLOAD');
+  await second;
+  expect(readFileSync(path).equals(content)).toBe(true);
+  expect(asked).toEqual([undefined, expect.stringMatching(/^bytes=[1-9]\d*-$/)]);
+});
+
+test('an abort ends the waiting too', async () => {
+  behaviour = ['stall'];
+  const stop = new AbortController();
+  const first = download(url, path, { sha256, signal: stop.signal });
+  const second = download(url, path, { sha256, signal: stop.signal, waiting: () => stop.abort() });
+  await expect(first).rejects.toThrow('abort');
+  await expect(second).rejects.toThrow('abort');
+  expect(existsSync(`${path}.lock`)).toBe(false);
+});
+
+test('what is checked is the file that is put in place, not what came through the connection', async () => {
+  let overwritten = false;
+  const onProgress = () => {
+    const file = openSync(part, 'r+');
+    if (!overwritten) writeSync(file, Buffer.of(99, 98, 97), 0, 3, 0);
+    closeSync(file);
+    overwritten = true;
+  };
+  const error = await failure(download(url, path, { sha256, onProgress }));
+  expect(error.code).toBe('E_CHECKSUM');
+  expect([existsSync(path), existsSync(part)]).toEqual([false, false]);
+});
+
+test('a place that cannot be written is named', async () => {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(join(folder, 'no-folder'), '');
+  const error = await failure(download(url, join(folder, 'no-folder', 'file'), { sha256 }));
+  expect([error.code, asked]).toEqual(['E_WRITE', []]);
 });
