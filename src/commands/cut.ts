@@ -17,7 +17,7 @@ import { budgetIfAsked } from './budget-options.ts';
 import { type Context, defineCommand, flagOf } from './command.ts';
 import type { CostChange } from './outcome.ts';
 import { checkOutputs, externalFilesOf } from './outputs.ts';
-import { choose, openSource, type Source, selectionOptions } from './selection.ts';
+import { choose, openSource, readFull, type Source, selectionOptions } from './selection.ts';
 
 export interface CutResult {
   readonly model: string;
@@ -75,7 +75,7 @@ export const command = defineCommand({
     refuseIdentity(source, counts, values);
     const plan = planOf(coupling, kept);
     const note = { ...about, ...coupling.options, ...(values.sealInputs ? { sealInputs: true } : {}) };
-    const cut = withoutDeclared(cutModel(coupling, kept), source.probed);
+    const cut = withOwnDeclarations(cutModel(coupling, kept), path, source, values);
     const small = described(cut, { ...note, plan: plan.graph, version });
     const certificate = await writeProven(small, source, kept, values, context);
     if (values.plan !== undefined) {
@@ -157,6 +157,15 @@ function refuseIdentity({ coupling, admissible }: Source, counts: readonly numbe
     where: coupling.graph.model.path,
     fix: 'The command inspect lists what can go, and the reachable budgets.',
   });
+}
+
+/** The model with what the file itself declares of values whose shapes were found out by running it. */
+function withOwnDeclarations(model: OnnxModel, path: string, { probed }: Source, values: Options): OnnxModel {
+  if (probed.length === 0) return model;
+  const names = new Set(probed);
+  const own = readFull(path, values).graph.valueInfo.filter(({ name }) => names.has(name));
+  const { graph } = withoutDeclared(model, probed);
+  return { ...model, graph: { ...graph, valueInfo: [...graph.valueInfo, ...own] } };
 }
 
 /** The model with a note of what was done, and of what had been done before. */

@@ -1,6 +1,7 @@
 import { type Dimension, elemTypeOf, type NodeProto, type OnnxModel, type OnnxTensor, shapeOf } from '../onnx/index.ts';
+import { UserError } from '../util/errors.ts';
 import { printable } from '../util/printable.ts';
-import { checkNames, checkTensor, checkType, labelOf, ruled } from './check.ts';
+import { checkNames, checkTensor, checkType, isUnknown, labelOf, ruled } from './check.ts';
 import { isSmall, smallConstOf } from './constants.ts';
 import { FileNode, type GraphNode, type Known } from './node.ts';
 import type { Const, Dim, OperatorTable, Role, ValueType } from './operator.ts';
@@ -38,6 +39,8 @@ export interface Graph {
 export interface GraphOptions {
   /** Shapes of inputs, `{ images: [1, 3, 640, 640] }`, and of values for which neither a rule nor the file has one. */
   readonly shapes?: Readonly<Record<string, readonly Dim[]>>;
+  /** The model is on the way to another: what is at odds with its operator has unknown shapes, and is not refused. */
+  readonly unfinished?: boolean;
 }
 
 /**
@@ -61,7 +64,7 @@ export function buildGraph(model: OnnxModel, operators: OperatorTable, options: 
   }
   const nodes = ordered(graph.nodes, new Set([...inputs, ...initial])).map((proto, index) => {
     const node = new FileNode(proto, index, model, operators, known);
-    infer(node, known, declared);
+    infer(node, known, declared, options.unfinished ? tolerant : ruled);
     return node;
   });
   const first = known.types.get(inputs[0])?.shape?.[0];
@@ -173,24 +176,40 @@ function wire(nodes: readonly GraphNode[]): Pick<Graph, 'producers' | 'consumers
   return { producers, consumers };
 }
 
+/** What a rule says, `otherwise` also where the node is at odds with its operator. */
+const tolerant: typeof ruled = (_, rule, otherwise) => {
+  try {
+    return rule();
+  } catch (error) {
+    if (isUnknown(error) || (error instanceof UserError && error.code === 'E_GRAPH')) return otherwise;
+    throw error;
+  }
+};
+
 /** Types and small values of a node's outputs; where a rule is missing or gives up, what the file declares. */
-function infer(node: GraphNode, known: Known, declared: ReadonlyMap<string, ValueType>): void {
+function infer(node: GraphNode, known: Known, declared: ReadonlyMap<string, ValueType>, apply: typeof ruled): void {
   const value = node.opType === 'Constant' && node.domain === '' ? node.attribute('value') : undefined;
   if (value && typeof value === 'object' && 'dims' in value) {
     addTensor({ ...value, name: node.outputs[0] }, known);
     return;
   }
   const { operator } = node;
-  const types = operator ? ruled<readonly ValueType[]>(node, () => operator.shape(node), []) : [];
+  const ownTypes = (): readonly ValueType[] => {
+    const found = operator?.shape(node) ?? [];
+    found.forEach((type, i) => {
+      if (i < node.outputs.length) checkType(type, () => `${labelOf(node)} would make a value of`);
+    });
+    return found;
+  };
+  const types = apply(node, ownTypes, []);
   node.outputs.forEach((output, i) => {
-    if (types[i]) checkType(types[i], () => `${labelOf(node)} would make a value of`);
     const type = types[i]?.shape ? types[i] : (declared.get(output) ?? types[i]);
     if (output && type) known.types.set(output, type);
   });
   // What is too large to be a constant of ours is not computed in the first place.
   const isWorthIt = node.outputs.every(output => isSmall(known.types.get(output)));
   const evaluate = isWorthIt ? operator?.evaluate : undefined;
-  const values = evaluate ? ruled<readonly (Const | null)[]>(node, () => evaluate(node), []) : [];
+  const values = evaluate ? apply<readonly (Const | null)[]>(node, () => evaluate(node), []) : [];
   node.outputs.forEach((output, i) => {
     if (output && values[i]) known.constants.set(output, values[i]);
   });

@@ -27,7 +27,7 @@ function readOutside(graph: GraphProto): string[] {
 
 /** Kahn's algorithm, keeping the file's order where it is one already. */
 export function ordered(nodes: readonly NodeProto[], available: Set<string>): readonly NodeProto[] {
-  const made = new Set(nodes.flatMap(node => node.output));
+  const made = new Set(nodes.flatMap(node => node.output).filter(Boolean));
   const isMissing = (name: string) => made.has(name) && !available.has(name);
   const waits = (node: NodeProto) => [...node.input.filter(isMissing), ...captured(node).filter(isMissing)];
   const result: NodeProto[] = [];

@@ -2,6 +2,7 @@ import { isReal } from '../graph/constants.ts';
 import { type NodeView, type Operator, operator } from '../graph/operator.ts';
 import { DataType, dataTypeName, isInteger } from '../onnx/index.ts';
 import { coupleBroadcast } from './families/broadcast.ts';
+import { rounded } from './families/elementwise.ts';
 import { untrainable } from './families/untrainable.ts';
 
 /** ONNX element types as libtorch's ScalarType; half and double precision are trained as float32. */
@@ -25,7 +26,8 @@ const casting = (type: string, target: (n: NodeView) => number): Operator =>
       const to = target(n);
       if (!isReal(to) && !isInteger(to)) return [null];
       const convert = (x: number | string) => {
-        if (typeof x === 'string' || !isInteger(to)) return x;
+        if (typeof x === 'string') return x;
+        if (!isInteger(to)) return rounded(x, to);
         return to === DataType.BOOL ? Number(x !== 0) : Math.trunc(x);
       };
       return [{ ...value, elemType: to, values: value.values.map(convert) }];

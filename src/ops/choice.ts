@@ -1,9 +1,10 @@
-import { known, normalAxis, product, unknown } from '../graph/axes.ts';
+import { known, normalAxis } from '../graph/axes.ts';
 import { isReal } from '../graph/constants.ts';
+import { isConcrete, numericPart, productOf } from '../graph/dims.ts';
 import { type Dim, type NodeView, type Operator, operator, shapeVector } from '../graph/operator.ts';
 import { DataType } from '../onnx/index.ts';
 import { untrainable } from './families/untrainable.ts';
-import { keepAll, opaque } from './families/whole.ts';
+import { keepAll, keepInputs, opaque } from './families/whole.ts';
 
 /** Operators that choose by comparing values, so that a rounding may change the outcome altogether. */
 
@@ -186,13 +187,13 @@ function rangeOf(n: NodeView): number[] | null {
 export const Size = operator('Size', {
   shape: () => [{ elemType: DataType.INT64, shape: [] }],
   evaluate(n) {
-    const shape = n.shape(0);
-    const symbols = shape.filter(dim => typeof dim === 'string');
-    if (symbols.length > 1) unknown();
-    const number = product(shape.filter(dim => typeof dim === 'number'));
-    if (symbols.length === 1 && number !== 1) unknown();
-    return [{ elemType: DataType.INT64, dims: [], values: [symbols[0] ?? number] }];
+    const count = productOf(n.shape(0));
+    if (typeof count === 'string' && numericPart(count) !== 1) return [null];
+    return [{ elemType: DataType.INT64, dims: [], values: [count] }];
   },
-  // As with Shape, a length is read, not a channel.
-  couple: () => undefined,
+  // As with Shape, a length is read, not a channel; but what is left of a product with an open one is no number.
+  couple(n, r) {
+    if (n.constant(0) || isConcrete(n.shape(0))) return;
+    keepInputs(n, r, 'counts it together with axes of unknown length');
+  },
 });

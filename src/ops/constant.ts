@@ -1,4 +1,4 @@
-import { known, product, unknown } from '../graph/axes.ts';
+import { product, unknown } from '../graph/axes.ts';
 import { constOf, intVector } from '../graph/constants.ts';
 import { lengthAt } from '../graph/dims.ts';
 import { type Const, type NodeView, operator, shapeVector } from '../graph/operator.ts';
@@ -56,10 +56,9 @@ export const ConstantOfShape = operator('ConstantOfShape', {
   },
   // Its elements are all equal: any of them can go, but its shape has to be written anew.
   couple(n, r) {
-    const shape = n.outputShape(0);
-    if (shape.some(dim => typeof dim === 'string')) {
-      for (const axis of shape.keys())
-        r.wall(n.outputAxis(0, axis), `ConstantOfShape '${n.name}' has a symbolic shape`);
+    for (const [axis, dim] of n.outputShape(0).entries()) {
+      // What is left of a product of symbols and numbers is not a number, and not what the graph computes.
+      if (typeof dim === 'string') r.wall(n.outputAxis(0, axis), `ConstantOfShape '${n.name}' computes its length`);
     }
     return undefined;
   },
@@ -77,8 +76,10 @@ export const ConstantOfShape = operator('ConstantOfShape', {
   },
   cut(n, kept) {
     const shape = n.outputShape(0);
-    const lengths = shape.map((dim, axis) => kept(n.outputAxis(0, axis))?.length ?? dim);
-    return lengths.every((dim, axis) => dim === shape[axis]) ? null : { constants: { 0: lengths.map(known) } };
+    const lengths = shape.map((_, axis) => kept(n.outputAxis(0, axis))?.length ?? null);
+    if (lengths.every(length => length === null)) return null;
+    const values = shape.map((dim, axis) => lengths[axis] ?? (typeof dim === 'number' ? dim : null));
+    return values.includes(null) ? { lengths: { input: 0, values } } : { constants: { 0: values as number[] } };
   },
 });
 

@@ -101,7 +101,7 @@ export const ConvTranspose = operator('ConvTranspose', {
   },
   cost(n) {
     const cells = product([...n.shape(0).slice(2), ...n.shape(1).slice(2)]);
-    return [{ coefficient: cells, axes: [n.axis(1, 0), n.axis(1, 1)] }];
+    return [{ coefficient: cells, axes: [n.axis(0, 0), n.axis(1, 0), n.axis(1, 1)] }];
   },
   zero: n => (n.has(2) ? 'constant' : 'zero'),
   forward(n, engine) {

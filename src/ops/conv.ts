@@ -55,7 +55,7 @@ export function convolved(n: NodeView, operands: Operands = plain): Shape {
 /** Multiply-accumulates of a convolution. @throws UnknownShape */
 export function costOfConvolution(n: NodeView, { weight: w }: Operands = plain): Monomial[] {
   const cells = product([...n.outputShape(0).slice(2), ...n.shape(w).slice(2)]);
-  return [{ coefficient: cells, axes: [n.axis(w, 0), n.axis(w, 1)] }];
+  return [{ coefficient: cells, axes: [n.axis(0, 0), n.axis(w, 0), n.axis(w, 1)] }];
 }
 
 /** What a cut leaves of the number of groups: where whole groups went, the weight's axis 1 is as long as before. */

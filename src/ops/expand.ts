@@ -20,8 +20,7 @@ function cutTarget(n: NodeView, kept: Kept): Follow | null {
   const lengths = target.map((dim, i) => (dim === 1 ? null : (kept(n.outputAxis(0, first + i))?.length ?? null)));
   if (lengths.every(length => length === null)) return null;
   const values = target.map((dim, i) => {
-    if (lengths[i] !== null) return lengths[i];
-    if (typeof dim === 'number') return dim;
+    if (typeof dim === 'number') return lengths[i] ?? dim;
     return lengthBefore(n, first + i) === 1 ? null : 1;
   });
   return values.includes(null) ? { lengths: { input: 1, values } } : { constants: { 1: values as number[] } };
@@ -46,6 +45,11 @@ export const Expand = operator('Expand', {
   couple(n, r) {
     targetOf(n);
     coupleBroadcast(n, 0, 0, r);
+    for (const [axis, dim] of n.outputShape(0).entries()) {
+      // What is left of a product of symbols and numbers is not a number, and not what the graph computes.
+      if (typeof dim === 'string' && lengthBefore(n, axis) === 1)
+        r.wall(n.outputAxis(0, axis), `Expand '${n.name}' computes its length`);
+    }
     return undefined;
   },
   zero: () => 'zero',

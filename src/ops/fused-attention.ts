@@ -31,6 +31,8 @@ interface Form {
   readonly bias: number | null;
   /** Added to or taken from the products, broadcast to [batch, heads, queries, keys]. */
   readonly masks: readonly number[];
+  /** Keys of the past, [batch, heads, length, dims], which go in front of the keys. */
+  readonly past: number;
   /** Inputs that are none of these, if only they stay as they are. */
   readonly others: readonly number[];
 }
@@ -70,7 +72,7 @@ function shapes(n: NodeView, form: Form): ValueType[] {
   const [q, k, v] = heads ? [0, 1, 2].map(i => split(n.shape(i), i === 0 ? heads.query : heads.key)) : [];
   if (!heads || !q || !k || !v) return n.outputs.map(() => ({ elemType, shape: null }));
   const y = isFlat(n) ? [q.batch, q.length, times(v.dims, heads.query)] : [q.batch, heads.query, q.length, v.dims];
-  const past = n.type(4).shape?.length === 4 ? n.shape(4)[2] : n.has(4) ? `${n.name}_past` : 0;
+  const past = n.type(form.past).shape?.length === 4 ? n.shape(form.past)[2] : n.has(form.past) ? `${n.name}_past` : 0;
   const total: Dim =
     past === 0
       ? k.length
@@ -154,11 +156,14 @@ function cost(n: NodeView, form: Form): Monomial[] {
   const last = n.shape(0).length - 1;
   const over = (input: number) => [...(isFlat(n) ? [] : [n.axis(0, 1)]), n.axis(input, last)];
   const share = isFlat(n) && heads ? heads.query / heads.key : 1;
-  const steps = [n.axis(0, 0), n.axis(0, last - 1), n.axis(1, last - 1)];
-  return [
-    { coefficient: 1, axes: [...steps, ...over(0)] },
-    { coefficient: share, axes: [...steps, ...over(2)] },
-  ];
+  const keys = [n.axis(1, last - 1), ...(n.has(form.past) ? [n.axis(form.past, 2)] : [])];
+  return keys.flatMap(length => {
+    const steps = [n.axis(0, 0), n.axis(0, last - 1), length];
+    return [
+      { coefficient: 1, axes: [...steps, ...over(0)] },
+      { coefficient: share, axes: [...steps, ...over(2)] },
+    ];
+  });
 }
 
 const attention = (type: string, domain: string, form: Form): Operator =>
@@ -182,6 +187,7 @@ const standard: Form = {
   attributes: ({ query, key }) => ({ q_num_heads: query, kv_num_heads: key }),
   bias: null,
   masks: [3],
+  past: 4,
   others: [6],
 };
 
@@ -197,6 +203,7 @@ export const MultiHeadAttention = attention('MultiHeadAttention', 'com.microsoft
   attributes: ({ key }) => ({ num_heads: key }),
   bias: 3,
   masks: [5],
+  past: 6,
   others: [4],
 });
 
@@ -251,9 +258,11 @@ export const PackedAttention = operator('Attention', {
     const rows = [n.axis(0, 0), n.axis(0, 1)];
     const width = n.shape(1)[1];
     const share = sizes && typeof width === 'number' ? (sizes[0] + sizes[2]) / width : Number.NaN;
+    // The past is [2, batch, heads, length, dims].
+    const keys = [n.axis(0, 1), ...(n.has(4) ? [n.axis(4, 3)] : [])];
     return [
       { coefficient: 1, axes: [...rows, n.axis(1, 0), n.axis(1, 1)] },
-      { coefficient: share, axes: [...rows, n.axis(0, 1), n.axis(1, 1)] },
+      ...keys.map(length => ({ coefficient: share, axes: [...rows, length, n.axis(1, 1)] })),
     ];
   },
   zero: () => 'mixes',

@@ -10,6 +10,7 @@ import {
   shapeVector,
   type Zero,
 } from '../graph/operator.ts';
+import { rounded } from './families/elementwise.ts';
 
 /** The axes that are reduced, from the start. */
 function reduced(n: NodeView): number[] {
@@ -60,7 +61,9 @@ function evaluateVector(n: NodeView, total: Total): Const | null {
   const value = n.constant(0);
   if (value?.dims.length !== 1 || reduced(n).length === 0) return null;
   const result = total(value.values);
-  return result === null ? null : { ...value, dims: n.int('keepdims', 1) ? [1] : [], values: [result] };
+  if (result === null) return null;
+  const element = typeof result === 'number' ? rounded(result, value.elemType) : result;
+  return { ...value, dims: n.int('keepdims', 1) ? [1] : [], values: [element] };
 }
 
 interface Rest {

@@ -5,6 +5,7 @@ import {
   type Follow,
   type Kept,
   type NodeView,
+  type OpenLength,
   type Operator,
   operator,
   shapeVector,
@@ -44,6 +45,9 @@ function axesOf(n: NodeView): readonly number[] {
 
 const sizesOf = (n: NodeView): readonly Dim[] | null => (isOld(n) ? null : given(n, 3));
 
+/** Whether it has sizes, which may be computed at run time, and not scales. */
+const takesSizes = (n: NodeView): boolean => !isOld(n) && n.has(3) && n.constant(3)?.values.length !== 0;
+
 const scalesOf = (n: NodeView): readonly number[] =>
   ((n.attribute('scales') as readonly number[] | undefined) ?? given(n, isOld(n) ? 1 : 2) ?? unknown()) as number[];
 
@@ -80,6 +84,20 @@ function targetsOf(n: NodeView): readonly Target[] {
 }
 
 const isSame = ({ scale, start, end }: Target): boolean => scale === 1 && start === 0 && end === 1;
+
+/** Which axes stay as they are; where the sizes are computed those that are as long as before. */
+function keptBy(n: NodeView): (axis: number) => boolean {
+  const isCropped = coordinatesOf(n) === 'tf_crop_and_resize';
+  const isComputed = (input: number) => n.has(input) && n.constant(input) === null;
+  if (isOld(n) || !(isComputed(takesSizes(n) ? 3 : 2) || (isCropped && isComputed(1)))) {
+    const targets = targetsOf(n);
+    return axis => isSame(targets[axis]);
+  }
+  const named = new Set(axesOf(n));
+  const isStretched = takesSizes(n) && !isCropped && n.string('keep_aspect_ratio_policy', 'stretch') === 'stretch';
+  const [before, after] = [n.shape(0), n.outputShape(0)];
+  return axis => !named.has(axis) || (isStretched && typeof before[axis] === 'number' && before[axis] === after[axis]);
+}
 
 const interpolationOf = (n: NodeView): Interpolation => ({
   mode: n.string('mode', 'nearest'),
@@ -148,13 +166,20 @@ function outside(engine: Engine, resized: ResizedAxis, rank: number, value: numb
   return x => fill(x, isSet(covered, 0), value);
 }
 
-/** The sizes anew where one that a cut shortens is written into them; symbolic ones stay what the graph computes. */
+/** The sizes anew where one that a cut shortens is written into them; computed ones stay what the graph computes. */
 function cutSizes(n: NodeView, kept: Kept): Follow | null {
-  const sizes = sizesOf(n);
-  const lengths = axesOf(n).map(axis => kept(n.outputAxis(0, axis))?.length ?? null);
-  if (!sizes || lengths.every(length => length === null)) return null;
-  const values = sizes.map((size, i) => lengths[i] ?? (typeof size === 'number' ? size : null));
-  return values.includes(null) ? { lengths: { input: 3, values } } : { constants: { 3: values as number[] } };
+  const axes = axesOf(n);
+  if (!takesSizes(n) || axes.every(axis => !kept(n.outputAxis(0, axis)))) return null;
+  const sizes = n.constant(3)?.values;
+  const values = axes.map((axis, i): OpenLength => {
+    const left = kept(n.outputAxis(0, axis));
+    if (left) return typeof n.outputShape(0)[axis] === 'number' ? left.length : { axis, times: 1, over: 1 };
+    const size = sizes?.[i];
+    return typeof size === 'number' ? size : null;
+  });
+  return values.every(value => typeof value === 'number')
+    ? { constants: { 3: values } }
+    : { lengths: { input: 3, values } };
 }
 
 const resizing = (type: string): Operator =>
@@ -162,11 +187,12 @@ const resizing = (type: string): Operator =>
     roles: { 1: shapeVector, 2: shapeVector, 3: shapeVector },
     shape: n => [{ elemType: n.type(0).elemType, shape: targetsOf(n).map(({ to }) => to) }],
     couple(n, r) {
-      targetsOf(n).forEach((target, axis) => {
+      const keeps = keptBy(n);
+      for (const axis of n.shape(0).keys()) {
         const [before, after] = [n.axis(0, axis), n.outputAxis(0, axis)];
-        if (isSame(target)) r.same(before, after);
+        if (keeps(axis)) r.same(before, after);
         else for (const ref of [before, after]) r.wall(ref, `${type} '${n.name}' resizes it`);
-      });
+      }
       return undefined;
     },
     zero: n => (extrapolation(n) ? 'constant' : 'zero'),

@@ -1,4 +1,5 @@
 import { axesOf, normalAxis, unknown } from '../graph/axes.ts';
+import { numericPart } from '../graph/dims.ts';
 import type { Tensor } from '../graph/engine.ts';
 import { type Dim, type Follow, type Kept, type NodeView, operator, shapeVector } from '../graph/operator.ts';
 
@@ -6,48 +7,67 @@ interface Range {
   readonly axis: number;
   readonly start: number;
   readonly step: number;
-  /** Number of elements; null on a symbolic axis that is not taken whole. */
+  /** Number of elements; null on an axis that is not taken whole, where a bound or its length is not known. */
   readonly count: number | null;
   /** All of the axis, in order. */
   readonly whole: boolean;
 }
 
+/** A start, an end or a step: a number, a symbolic length, or null where it is computed at run time. */
+type Bound = number | string | null;
+
 interface Written {
-  readonly starts: readonly number[];
-  readonly ends: readonly number[];
+  readonly starts: readonly Bound[];
+  readonly ends: readonly Bound[];
   readonly axes: readonly number[];
-  readonly steps: readonly number[];
+  readonly steps: readonly Bound[];
 }
 
-/** What the node says: attributes up to opset 9, inputs from 10 on. */
+/** What the node says: attributes up to opset 9, inputs from 10 on. @throws UnknownShape where it does not say which axes */
 function written(n: NodeView): Written {
-  const old = n.ints('starts');
-  const starts = old ?? n.constantInts(1) ?? unknown();
-  const ends = old ? n.ints('ends')! : (n.constantInts(2) ?? unknown());
-  const axes = axesOf(n, 3) ?? starts.map((_, i) => i);
-  const steps = n.has(4) ? (n.constantInts(4) ?? unknown()) : starts.map(() => 1);
-  return { starts, ends, axes, steps };
+  const starts = n.ints('starts') ?? n.constant(1)?.values;
+  const ends = n.ints('ends') ?? n.constant(2)?.values;
+  const length = n.type(1).shape?.[0] ?? n.type(2).shape?.[0];
+  const count = starts?.length ?? ends?.length ?? (typeof length === 'number' ? length : null);
+  const axes = axesOf(n, 3) ?? Array.from({ length: count ?? unknown() }, (_, i) => i);
+  const computed = axes.map(() => null);
+  const steps = n.has(4) ? (n.constant(4)?.values ?? computed) : axes.map(() => 1);
+  return { starts: starts ?? computed, ends: ends ?? computed, axes, steps };
 }
 
 /** Starts, ends and steps resolved against the input's shape (ONNX Slice: clamping depends on the step's sign). */
 function ranges(n: NodeView): Range[] {
   const shape = n.shape(0);
   const { starts, ends, axes, steps } = written(n);
-  return axes.map((given, i) => {
+  return axes.map((given, i): Range => {
     const axis = normalAxis(given, shape.length);
-    const step = steps[i];
-    const length = shape[axis];
-    if (typeof length === 'string') {
-      const whole = step === 1 && starts[i] === 0 && ends[i] >= 2 ** 31 - 1;
-      return { axis, start: 0, step, count: null, whole };
+    const [length, first, last, step] = [shape[axis], starts[i], ends[i], steps[i]];
+    if (
+      typeof length === 'string' ||
+      typeof first !== 'number' ||
+      typeof last !== 'number' ||
+      typeof step !== 'number'
+    ) {
+      // The end of an axis that channels are merged into is another one after a cut.
+      const isToEnd = typeof last === 'number' ? last >= 2 ** 31 - 1 : last === length && numericPart(length) === 1;
+      return { axis, start: 0, step: Number(step), count: null, whole: step === 1 && first === 0 && isToEnd };
     }
     const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
-    const start = clamp(starts[i] < 0 ? starts[i] + length : starts[i], 0, step < 0 ? length - 1 : length);
+    const start = clamp(first < 0 ? first + length : first, 0, step < 0 ? length - 1 : length);
     // An end before the first element (any huge negative number) cannot be written as an index from the end.
-    const end = clamp(ends[i] < 0 ? ends[i] + length : ends[i], step < 0 ? -1 : 0, step < 0 ? length - 1 : length);
+    const end = clamp(last < 0 ? last + length : last, step < 0 ? -1 : 0, step < 0 ? length - 1 : length);
     const count = Math.max(0, Math.ceil((end - start) / step));
     return { axis, start, step, count, whole: step === 1 && count === length };
   });
+}
+
+const areNumbers = (bounds: readonly Bound[]): bounds is readonly number[] =>
+  bounds.every(bound => typeof bound === 'number');
+
+/** What the node says where all of it is numbers, which can be written anew. @throws UnknownShape */
+function numbers(n: NodeView): { starts: readonly number[]; ends: readonly number[]; steps: readonly number[] } {
+  const { starts, ends, steps } = written(n);
+  return areNumbers(starts) && areNumbers(ends) && areNumbers(steps) ? { starts, ends, steps } : unknown();
 }
 
 /** For every element of a sliced axis that stays, its place on the shortened input axis; null: nothing changed. */
@@ -79,7 +99,7 @@ function cutSlice(n: NodeView, kept: Kept): Follow | null {
   const all = ranges(n);
   const sources = all.map(range => sourcesOf(n, range, kept));
   if (sources.every(indices => indices === null)) return null;
-  const { starts, ends, steps } = written(n);
+  const { starts, ends, steps } = numbers(n);
   const next = { starts: [...starts], ends: [...ends], steps: [...steps] };
   let gather: Follow['gather'];
   sources.forEach((indices, i) => {
@@ -104,7 +124,12 @@ export const Slice = operator('Slice', {
   roles: { 1: shapeVector, 2: shapeVector, 3: shapeVector, 4: shapeVector },
   shape(n) {
     const shape: Dim[] = [...n.shape(0)];
-    for (const { axis, count, whole } of ranges(n)) if (!whole) shape[axis] = count ?? `${n.outputs[0]}_${axis}`;
+    for (const { axis, count, whole } of ranges(n)) {
+      if (whole) continue;
+      // How much is left of an axis of known length may be declared.
+      if (count === null && typeof shape[axis] === 'number') unknown();
+      shape[axis] = count ?? `${n.outputs[0]}_${axis}`;
+    }
     return [{ elemType: n.type(0).elemType, shape }];
   },
   evaluate(n) {
@@ -112,9 +137,11 @@ export const Slice = operator('Slice', {
     if (!value) return [null];
     const dims = [...value.dims];
     const picks: number[][] = dims.map(dim => Array.from({ length: dim }, (_, i) => i));
-    for (const { axis, start, step, count } of ranges(n)) {
-      dims[axis] = count!;
-      picks[axis] = Array.from({ length: count! }, (_, i) => start + i * step);
+    for (const { axis, start, step, count, whole } of ranges(n)) {
+      if (whole) continue;
+      if (count === null) return [null];
+      dims[axis] = count;
+      picks[axis] = Array.from({ length: count }, (_, i) => start + i * step);
     }
     const flat = picks.reduce<number[]>(
       (rows, pick, axis) => rows.flatMap(row => pick.map(i => row * value.dims[axis] + i)),
@@ -124,11 +151,17 @@ export const Slice = operator('Slice', {
   },
   couple(n, r) {
     const cuts = new Map(ranges(n).map(range => [range.axis, range]));
+    const { starts, ends, steps } = written(n);
+    const isWritten = [starts, ends, steps].every(areNumbers);
     n.shape(0).forEach((_, axis) => {
       const range = cuts.get(axis);
-      if (!range || range.whole) r.same(n.axis(0, axis), n.outputAxis(0, axis));
-      else if (range.count === null) r.wall(n.axis(0, axis), `Slice '${n.name}' cuts an axis of unknown length`);
-      else r.map(n.outputAxis(0, axis), n.axis(0, axis), i => range.start + i * range.step);
+      const [before, after] = [n.axis(0, axis), n.outputAxis(0, axis)];
+      if (!range || range.whole) r.same(before, after);
+      else if (range.count !== null && isWritten) r.map(after, before, i => range.start + i * range.step);
+      else {
+        const why = range.count === null ? 'cuts an axis of unknown length' : 'cuts it at computed places';
+        for (const ref of [before, after]) r.wall(ref, `Slice '${n.name}' ${why}`);
+      }
     });
     return undefined;
   },
@@ -136,10 +169,10 @@ export const Slice = operator('Slice', {
   forward(n, engine) {
     const slice = engine.op('slice.Tensor');
     const indexSelect = engine.op('index_select');
-    const { starts, ends } = written(n);
     const steps = ranges(n).flatMap(({ axis, start, step, count, whole }, i): ((x: Tensor) => Tensor)[] => {
       if (whole) return [];
       if (count === null) {
+        const { starts, ends } = numbers(n);
         if (step < 0) unknown();
         return [x => slice(x, axis, starts[i], Math.min(ends[i], 2 ** 40), step)];
       }

@@ -1,11 +1,14 @@
-import { known, normalAxis } from '../graph/axes.ts';
+import { known, normalAxis, unknown } from '../graph/axes.ts';
 import { type NodeView, operator, shapeVector, WrongNode } from '../graph/operator.ts';
 
 const axisOf = (n: NodeView): number => normalAxis(n.int('axis', 0), n.shape(0).length);
 
-/** Length of each part: an attribute, an input (operator set 13), or even parts of which the last may be shorter. */
+/**
+ * Length of each part: an attribute, an input (operator set 13), or even parts of which the last may be shorter.
+ * @throws UnknownShape for an input that is computed, or that a caller may replace
+ */
 function sizesOf(n: NodeView): readonly number[] {
-  const given = n.ints('split') ?? n.constantInts(1);
+  const given = n.ints('split') ?? (n.has(1) ? (n.constantInts(1) ?? unknown()) : null);
   const total = n.shape(0)[axisOf(n)];
   if (given) {
     const isWhole = typeof total === 'string' || given.reduce((a, b) => a + b, 0) === total;

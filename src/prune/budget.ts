@@ -109,36 +109,96 @@ export const limitOf = ({ cost, fraction }: Pick<Budget, 'cost' | 'fraction'>): 
 export function fillBudget(counts: readonly number[], admissible: Admissible, budget: Budget): number[] {
   const { cost, fraction } = budget;
   const isClose = (reached: number) => (fraction - closeEnough) * cost.full <= reached;
-  let result = raised(counts, admissible, budget);
-  if (isClose(cost.at(result))) return result;
-  const largest = Math.max(...admissible.map((own, g) => own.indexOf(result[g])));
-  for (let steps = 1; steps <= largest; steps++) {
-    const { counts: best, reached } = exchanged(result, admissible, budget, at => [at - steps]);
-    if (isClose(reached)) return best;
+  const start = { counts, places: admissible.map((own, g) => own.indexOf(counts[g])) };
+  let result = raised(start, admissible, budget, [...admissible.keys()]);
+  if (isClose(cost.at(result.counts))) return [...result.counts];
+  const fewest = fewestSteps(result, admissible, budget);
+  for (let steps = 1; steps <= Math.max(...result.places); steps++) {
+    const { point, reached } = exchanged(result, admissible, budget, (place, group) =>
+      steps <= place && steps >= fewest[group] ? [place - steps] : [],
+    );
+    if (isClose(reached)) return [...point.counts];
   }
   // Not even one group's steps come within half a point: exchange by exchange, as long as they come closer.
-  for (let reached = cost.at(result); ; ) {
-    const next = exchanged(result, admissible, budget, at => Array.from({ length: at }, (_, i) => i));
-    if (next.reached <= reached) return result;
-    [result, reached] = [next.counts, next.reached];
-    if (isClose(reached)) return result;
+  for (let reached = cost.at(result.counts); ; ) {
+    const least = fewestSteps(result, admissible, budget);
+    const next = exchanged(result, admissible, budget, (place, group) =>
+      Array.from({ length: Math.max(0, place - least[group] + 1) }, (_, i) => i),
+    );
+    if (next.reached <= reached) return [...result.counts];
+    [result, reached] = [next.point, next.reached];
+    if (isClose(reached)) return [...result.counts];
   }
+}
+
+/** Counts, and the place of each among those that its group may have. */
+interface Point {
+  readonly counts: readonly number[];
+  readonly places: readonly number[];
+}
+
+/** Groups that are not whole; with many fine ones and a few coarse ones, few. */
+const raisable = ({ places }: Point, admissible: Admissible): number[] =>
+  [...admissible.keys()].filter(group => places[group] + 1 < admissible[group].length);
+
+/** Whether one of these groups can be raised by a step. */
+function hasFittingStep(
+  { counts, places }: Point,
+  reached: number,
+  admissible: Admissible,
+  budget: Budget,
+  groups: readonly number[],
+): boolean {
+  const limit = limitOf(budget);
+  return groups.some(group => {
+    const next = admissible[group][places[group] + 1];
+    return next !== undefined && reached + budget.cost.change(counts, group, next) <= limit;
+  });
+}
+
+/**
+ * For every group how many steps it has to give up before another one can be raised; more than it has: that never comes.
+ * Giving up more frees more and makes no other step dearer, so it is found by halving.
+ */
+function fewestSteps(point: Point, admissible: Admissible, budget: Budget): number[] {
+  const { counts, places } = point;
+  const reached = budget.cost.at(counts);
+  const others = raisable(point, admissible);
+  return places.map((place, group) => {
+    const rest = others.filter(other => other !== group);
+    let [low, high] = [1, place + 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const count = admissible[group][place - middle];
+      const left = { counts: counts.with(group, count), places };
+      const then = reached + budget.cost.change(counts, group, count);
+      if (hasFittingStep(left, then, admissible, budget, rest)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  });
 }
 
 /** The costliest counts within the budget that follow from lowering one group and raising others. */
 function exchanged(
-  counts: number[],
+  point: Point,
   admissible: Admissible,
   budget: Budget,
-  lowered: (at: number) => readonly number[],
-): { counts: number[]; reached: number } {
-  let best = { counts, reached: budget.cost.at(counts) };
+  lowered: (place: number, group: number) => readonly number[],
+): { point: Point; reached: number } {
+  let best = { point, reached: budget.cost.at(point.counts) };
+  const others = raisable(point, admissible);
   for (const [group, own] of admissible.entries()) {
-    for (const at of lowered(own.indexOf(counts[group]))) {
-      if (at < 0) continue;
-      const other = raised(counts.with(group, own[at]), admissible, budget, group);
-      const reached = budget.cost.at(other);
-      if (reached > best.reached) best = { counts: other, reached };
+    for (const place of lowered(point.places[group], group)) {
+      const less = { counts: point.counts.with(group, own[place]), places: point.places.with(group, place) };
+      const other = raised(
+        less,
+        admissible,
+        budget,
+        others.filter(one => one !== group),
+      );
+      const reached = budget.cost.at(other.counts);
+      if (reached > best.reached) best = { point: other, reached };
     }
   }
   return best;
@@ -146,27 +206,26 @@ function exchanged(
 
 /**
  * Counts raised one step at a time, always by the step that costs most and still fits.
- * @param except a group that stays as it is
+ * @param groups that may be raised
  */
-function raised(counts: readonly number[], admissible: Admissible, budget: Budget, except = -1): number[] {
-  const result = [...counts];
+function raised(point: Point, admissible: Admissible, budget: Budget, groups: readonly number[]): Point {
+  const [counts, places] = [[...point.counts], [...point.places]];
   const limit = limitOf(budget);
-  const places = admissible.map((own, g) => own.indexOf(counts[g]));
-  let reached = budget.cost.at(result);
+  let reached = budget.cost.at(counts);
   for (;;) {
     let best = -1;
     let bestStep = -1;
-    for (let group = 0; group < result.length; group++) {
-      const next = group === except ? undefined : admissible[group][places[group] + 1];
+    for (const group of groups) {
+      const next = admissible[group][places[group] + 1];
       if (next === undefined) continue;
-      const step = budget.cost.change(result, group, next);
+      const step = budget.cost.change(counts, group, next);
       if (reached + step <= limit && step > bestStep) {
         best = group;
         bestStep = step;
       }
     }
-    if (best < 0) return result;
-    result[best] = admissible[best][++places[best]];
+    if (best < 0) return { counts, places };
+    counts[best] = admissible[best][++places[best]];
     reached += bestStep;
   }
 }

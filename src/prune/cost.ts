@@ -4,6 +4,7 @@ import { numericPart, symbolsOf } from '../graph/dims.ts';
 import { buildGraph, type Graph, type GraphNode } from '../graph/graph.ts';
 import { type AxisRef, costsNothing, type Role, UnknownShape } from '../graph/operator.ts';
 import { DataType, dataTypeBytes, type NodeProto } from '../onnx/index.ts';
+import { type FixedBatch, fixedBatch } from './fixed-batch.ts';
 import { type Coupling, rolesOf } from './groups.ts';
 
 /** The length of an axis as `fixed + sum of multiplicity x kept count`. */
@@ -63,12 +64,17 @@ function ofOneImage({ model, operators, inputs, types, batch }: Graph): Graph {
 function macsIn(coupling: Coupling): Cost {
   const { graph } = coupling;
   const unknown: string[] = [];
+  const batch = fixedBatch(graph);
   const terms = graph.nodes.flatMap(node => {
     try {
       if (!isCounted(graph, node.proto)) throw new UnknownShape();
       return node.operator!.cost(node).map(({ coefficient, axes }) => {
         if (!Number.isFinite(coefficient)) throw new UnknownShape();
-        return { coefficient, lengths: axes.map(ref => lengthOf(coupling, ref)) };
+        const isMerged = batch && !axes.some(ref => isFixedBatch(graph, ref, batch)) && axes.some(batch.carries);
+        return {
+          coefficient: isMerged ? coefficient / batch.length : coefficient,
+          lengths: axes.map(ref => lengthOf(coupling, ref, batch)),
+        };
       });
     } catch (error) {
       if (!isUnknown(error)) throw error;
@@ -114,10 +120,11 @@ export function whyUncounted(graph: Graph, { proto, domain, opType, operator }: 
 }
 
 /** @throws UnknownShape for a symbolic axis other than the batch, which counts as 1 */
-function lengthOf(coupling: Coupling, ref: AxisRef): Length {
+function lengthOf(coupling: Coupling, ref: AxisRef, batch: FixedBatch | null = null): Length {
   const dim = coupling.graph.types.get(ref.value)?.shape?.[ref.axis];
   if (dim === undefined) throw new UnknownShape();
-  if (isBatch(coupling.graph, ref, dim)) return { fixed: 1, groups: [] };
+  if (dim === coupling.graph.batch || (batch && isFixedBatch(coupling.graph, ref, batch)))
+    return { fixed: 1, groups: [] };
   // An axis that the batch was merged into has its other factors for every image.
   if (symbolsOf(dim).some(symbol => symbol !== coupling.graph.batch)) throw new UnknownShape();
   const channels = coupling.channelsOf(ref);
@@ -134,11 +141,9 @@ function lengthOf(coupling: Coupling, ref: AxisRef): Length {
   return { fixed, groups: [...counts].map(([group, count]) => [group, count / coupling.groups[group].size]) };
 }
 
-/** Axis 0 of the first input, and of everything computed that has its length. */
-function isBatch({ batch, fixed, inputs, types }: Graph, { value, axis }: AxisRef, dim: number | string): boolean {
-  if (typeof dim === 'string') return dim === batch;
-  return axis === 0 && !fixed.has(value) && dim === types.get(inputs[0])?.shape?.[0];
-}
+/** Whether an axis is a batch of fixed length and nothing else: axis 0 of everything computed that has its length. */
+const isFixedBatch = ({ fixed, types }: Graph, { value, axis }: AxisRef, { length }: FixedBatch): boolean =>
+  axis === 0 && !fixed.has(value) && types.get(value)?.shape?.[0] === length;
 
 /** The group of a channel that is numbered over all groups. */
 export function groupOf(coupling: Coupling, channel: number): number {
@@ -226,18 +231,25 @@ export function buffersOf(graph: Graph): Map<string, ParameterKind> {
 
 function constantsWithRoles(graph: Graph): Map<string, ParameterKind> {
   const found = new Map<string, ParameterKind>();
+  // What a value comes from has the role that it was first seen in.
+  const seen = new Set<string>();
   const trace = (value: string, kind: ParameterKind) => {
-    const tensor = graph.tensors.get(value);
-    if (tensor) {
-      const isNumeric = isReal(tensor.dataType) || codes.has(tensor.dataType);
-      if (isNumeric && !found.has(value)) found.set(value, kind);
-      return;
+    const waiting = [value];
+    for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+      if (seen.has(at)) continue;
+      seen.add(at);
+      const tensor = graph.tensors.get(at);
+      if (tensor) {
+        if (isReal(tensor.dataType) || codes.has(tensor.dataType)) found.set(at, kind);
+        continue;
+      }
+      const producer = graph.producers.get(at);
+      if (!producer) continue;
+      const roles = rolesOf(producer);
+      for (let input = producer.inputs.length - 1; input >= 0; input--) {
+        if (producer.has(input) && !isSetting(roles[input])) waiting.push(producer.inputs[input]);
+      }
     }
-    const producer = graph.producers.get(value);
-    const roles = producer ? rolesOf(producer) : {};
-    producer?.inputs.forEach((name, input) => {
-      if (name && !isSetting(roles[input])) trace(name, kind);
-    });
   };
   for (const node of graph.nodes) {
     if (node.outputs.every(value => graph.fixed.has(value))) continue;

@@ -1,6 +1,6 @@
 import { isUnknown } from '../graph/check.ts';
-import { buildGraph, type Graph, type GraphNode } from '../graph/graph.ts';
-import type { Const, Follow } from '../graph/operator.ts';
+import type { Graph, GraphNode } from '../graph/graph.ts';
+import type { Follow } from '../graph/operator.ts';
 import {
   changeNode,
   gatherAxes,
@@ -14,22 +14,21 @@ import {
   withAttributes,
   withShape,
 } from '../onnx/index.ts';
+import { reshared } from '../rewrite/unshare.ts';
 import { UserError } from '../util/errors.ts';
 import { type ConstantStore, constantStore } from './constant-store.ts';
+import { unusedNow, withoutDead } from './dead.ts';
 import type { Coupling } from './groups.ts';
-import { changedLengths } from './lengths.ts';
+import { type Changed, freezeLengths } from './lengths.ts';
 import { type KeptChannels, keptIndices } from './plan.ts';
 import type { Shuffle } from './shuffles.ts';
 
 type Indices = ReturnType<typeof keptIndices>;
 
-/** Nodes that take a node's place; those that are not in it stay as they are. */
-type Changed = Map<NodeProto, readonly NodeProto[]>;
-
 /**
  * Remove the channels that a plan does not keep. The new model shares every untouched tensor and node with the old one;
- * with nothing to remove it is the old one.
- * @param gather how to shorten a constant (the training engine needs shapes only)
+ * with nothing to remove it is the old one. Constants that got a copy for every user and stay whole are shared again.
+ * @param gather how to shorten a constant (the training engine needs shapes only, and a constant for every user)
  * @throws UserError E_CUT where a node cannot follow
  */
 export function cutModel(coupling: Coupling, kept: KeptChannels, gather: typeof gatherAxes = gatherAxes): OnnxModel {
@@ -62,7 +61,8 @@ export function cutModel(coupling: Coupling, kept: KeptChannels, gather: typeof 
   }
   if (changed.size === 0 && !store.changed()) return graph.model;
   const cut = assembled(graph, store, changed, indices);
-  return freezeLengths(graph, cut, rewritten, store, changed) ? assembled(graph, store, changed, indices) : cut;
+  const left = freezeLengths(graph, cut, rewritten, store, changed) ? assembled(graph, store, changed, indices) : cut;
+  return gather === gatherAxes ? reshared(left) : left;
 }
 
 /** Whether a cut shortens anything that the node reads or makes. */
@@ -80,11 +80,16 @@ function followOf(node: GraphNode, indices: Indices): Follow | null {
   }
 }
 
-/** The Gather that a shuffle becomes where some of its channels go; null where none does. */
+/**
+ * The Gather that a shuffle becomes where something of it goes, from the permuted axis or, since what lies in between has
+ * no channels, from another one; null where nothing does.
+ */
 function gatheredShuffle({ nodes, input, output, axis, from }: Shuffle, indices: Indices, store: ConstantStore) {
-  const before = indices({ value: input, axis });
-  const after = indices({ value: output, axis });
-  if (!before || !after) return null;
+  const isCut = [...nodes[0].shape(0).keys()].some(at => indices({ value: input, axis: at }));
+  if (!isCut) return null;
+  const whole = [...from.keys()];
+  const before = indices({ value: input, axis }) ?? whole;
+  const after = indices({ value: output, axis }) ?? whole;
   const place = new Map(before.map((index, at) => [index, at]));
   const last = nodes.at(-1)!;
   const picked = store.addInts(
@@ -161,39 +166,6 @@ function cutConstantNode(
   return shorter === tensor ? null : [withAttributes(node.proto, { value: { ...shorter, name: own.name } })];
 }
 
-/**
- * Lengths that the graph reads off a shortened value and computes with (1/sqrt of a width, say) have to stay what they
- * were: they become constants.
- * @returns whether there were any
- */
-function freezeLengths(
-  graph: Graph,
-  cut: OnnxModel,
-  rewritten: ReadonlyMap<GraphNode, ReadonlySet<number>>,
-  store: ConstantStore,
-  changed: Changed,
-): boolean {
-  // Known values that depend on an input are lengths.
-  if (![...graph.constants.keys()].some(value => !graph.fixed.has(value))) return false;
-  const shapes = Object.fromEntries(
-    graph.inputs.flatMap(name => {
-      const shape = graph.types.get(name)?.shape;
-      return shape ? [[name, shape] as const] : [];
-    }),
-  );
-  const after = buildGraph(cut, graph.operators, { shapes });
-  const lengths = changedLengths(graph, after, rewritten);
-  const frozen = new Map<Const, string>();
-  for (const { node, input, value } of lengths) {
-    let name = frozen.get(value);
-    if (!name) frozen.set(value, (name = store.addConst(`${node.inputs[input]}_before`, value)));
-    const nodes = changed.get(node.proto) ?? [node.proto];
-    const last = nodes[nodes.length - 1];
-    changed.set(node.proto, [...nodes.slice(0, -1), changeNode(last, { input: last.input.with(input, name) })]);
-  }
-  return lengths.length > 0;
-}
-
 /** The model with its constants and nodes replaced and all declared shapes brought up to date. */
 function assembled(graph: Graph, store: ConstantStore, changed: Changed, indices: Indices): OnnxModel {
   const { model } = graph;
@@ -230,41 +202,4 @@ function assembled(graph: Graph, store: ConstantStore, changed: Changed, indices
       valueInfo: model.graph.valueInfo.map(shortened),
     },
   };
-}
-
-const hasSubgraph = (node: NodeProto): boolean => node.attribute.some(({ g, graphs }) => g || graphs.length);
-
-/** Leave out nodes that only fed what the cut replaced by a constant. */
-function withoutDead(
-  before: readonly NodeProto[],
-  after: readonly NodeProto[],
-  outputs: readonly string[],
-): readonly NodeProto[] {
-  // Sub-graphs read outer values without listing them.
-  if (before.some(hasSubgraph)) return after;
-  const lost = alive(before, outputs);
-  for (const value of alive(after, outputs)) lost.delete(value);
-  return after.filter(node => !node.output.some(value => lost.has(value)));
-}
-
-/** First outputs of the nodes that the graph's outputs depend on. */
-function alive(nodes: readonly NodeProto[], outputs: readonly string[]): Set<string> {
-  const producers = new Map(nodes.flatMap(node => node.output.map(value => [value, node] as const)));
-  const found = new Set<string>();
-  const waiting = [...outputs];
-  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
-    const node = producers.get(value);
-    if (!node || found.has(node.output[0])) continue;
-    found.add(node.output[0]);
-    waiting.push(...node.input);
-  }
-  return found;
-}
-
-/** Initializers that some node used before, and none does now. */
-function unusedNow({ graph }: OnnxModel, nodes: readonly NodeProto[]): ReadonlySet<string> {
-  if (nodes.some(hasSubgraph)) return new Set();
-  const now = new Set([...nodes.flatMap(node => node.input), ...graph.outputs.map(output => output.name)]);
-  const before = new Set(graph.nodes.flatMap(node => node.input));
-  return new Set(graph.initializers.map(({ name }) => name).filter(name => before.has(name) && !now.has(name)));
 }

@@ -110,17 +110,36 @@ export function coupleGraph(graph: Graph, options: CouplingOptions = {}): Coupli
     (node, input, axis) => sums.push({ node, input, axis }),
     block => regrouped.push(block),
   );
+  /** Nodes that make known integers; lengths and indices have no channels, codes and masks may. */
+  let settled: GraphNode[] = [];
   const states = (node: GraphNode): void => {
     const shuffle = shuffles.get(node);
     if (shuffle) {
       if (node.outputs[0] === shuffle.output) coupleShuffle(graph, shuffle, relations.of(node));
-    } else coupleNode(graph, node, relations.of(node), wallValue);
+      return;
+    }
+    for (const value of node.captures) wallValue(value, `${node.opType} '${node.name}' reads it in a sub-graph`);
+    if (isTensorConstant(graph, node)) return;
+    if (node.outputs.every(value => !value || isSettled(graph, value))) settled.push(node);
+    else coupleNode(graph, node, relations.of(node), wallValue);
   };
-  for (const node of graph.nodes) if (!node.operator?.late) states(node);
-  settleRegrouped(slices, regrouped, choice.attention);
-  regrouped.length = 0;
-  for (const node of graph.nodes) if (node.operator?.late) states(node);
-  settleRegrouped(slices, regrouped, choice.attention);
+  /** From the last to the first, since each of them may touch what others make. */
+  const statesTouched = (): void => {
+    const isTouched = (value: string): boolean =>
+      (graph.types.get(value)?.shape ?? []).some((_, axis) => slices.touched({ value, axis }) !== null);
+    const left: GraphNode[] = [];
+    for (const node of settled.toReversed()) {
+      if (node.outputs.some(isTouched)) coupleNode(graph, node, relations.of(node), wallValue);
+      else left.unshift(node);
+    }
+    settled = left;
+  };
+  for (const late of [false, true]) {
+    for (const node of graph.nodes) if (Boolean(node.operator?.late) === late) states(node);
+    statesTouched();
+    settleRegrouped(slices, regrouped, choice.attention);
+    regrouped.length = 0;
+  }
   return { graph, sums, shuffles, options: choice, ...partition(slices, weightAxes(graph)) };
 }
 
@@ -139,8 +158,6 @@ function coupleNode(
   relations: Relations,
   wallValue: (value: string, reason: string) => void,
 ): void {
-  for (const value of node.captures) wallValue(value, `${node.opType} '${node.name}' reads it in a sub-graph`);
-  if (node.outputs.every(value => !value || isSettled(graph, value)) || isTensorConstant(graph, node)) return;
   const wallNode = (reason: string) => {
     for (const value of [...node.inputs, ...node.outputs]) if (value) wallValue(value, reason);
   };
@@ -187,7 +204,7 @@ function inputBehind(graph: Graph, value: string): string {
   return value;
 }
 
-/** Integers that are known before anything runs: shapes and indices, which have no channels. */
+/** Integers that are known before anything runs. */
 const isSettled = (graph: Graph, value: string): boolean => {
   const constant = graph.constants.get(value);
   return constant !== undefined && isInteger(constant.elemType);

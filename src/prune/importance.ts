@@ -9,7 +9,7 @@ import { fpgm } from './criteria/fpgm.ts';
 import { l1 } from './criteria/l1.ts';
 import { l2 } from './criteria/l2.ts';
 import { lamp } from './criteria/lamp.ts';
-import { normScales, outWeights } from './criteria/members.ts';
+import { constantsBehind, normScales, outWeights } from './criteria/members.ts';
 import { inWeights, outgoing } from './criteria/outgoing.ts';
 import { random } from './criteria/random.ts';
 import type { Coupling, Group } from './groups.ts';
@@ -105,13 +105,11 @@ function summedGroups(coupling: Coupling): boolean[] {
 
 /** Whether all weights are made of single numbers, as the zoo's light files have them: no channel differs from another. */
 function isUniform({ members }: Group, { graph }: Coupling): boolean {
-  const waiting = members.filter(member => member.weight === 'out').map(member => member.value);
-  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
+  const weights = members.filter(member => member.weight === 'out').map(member => member.value);
+  return [...constantsBehind(graph, weights)].every(value => {
     const tensor = graph.tensors.get(value);
-    if (!graph.fixed.has(value) || (tensor && isReal(tensor.dataType) && elementCount(tensor) > 1)) return false;
-    if (!tensor) waiting.push(...(graph.producers.get(value)?.inputs ?? []).filter(Boolean));
-  }
-  return true;
+    return graph.fixed.has(value) && !(tensor && isReal(tensor.dataType) && elementCount(tensor) > 1);
+  });
 }
 
 function meanNormalised(scores: Float64Array): Float64Array {

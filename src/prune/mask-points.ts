@@ -1,4 +1,5 @@
 import type { GraphNode } from '../graph/graph.ts';
+import { constantsBehind } from './criteria/members.ts';
 import { type Coupling, rolesOf, sumsByNode } from './groups.ts';
 
 /** Where the soft network's masks multiply: on one axis of one value. */
@@ -150,14 +151,10 @@ export function maskPoints(coupling: Coupling): MaskPoint[] {
 
   /** A constant that some linear operator makes. */
   function isActivation(value: string): boolean {
-    const waiting = [value];
-    for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
-      const producer = graph.producers.get(at);
-      if (!producer || graph.tensors.has(at)) continue;
-      if (Object.values(rolesOf(producer)).some(({ kind }) => kind === 'weight')) return true;
-      waiting.push(...producer.inputs);
-    }
-    return false;
+    return [...constantsBehind(graph, [value])].some(at => {
+      const producer = graph.tensors.has(at) ? undefined : graph.producers.get(at);
+      return producer && Object.values(rolesOf(producer)).some(({ kind }) => kind === 'weight');
+    });
   }
 }
 

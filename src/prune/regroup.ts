@@ -41,7 +41,7 @@ interface Axis {
 export function blocksOf(slices: Slices, inputs: readonly AxisRef[], outputs: readonly AxisRef[]): Block[] | null {
   const long = (refs: readonly AxisRef[]): Axis[] =>
     refs.flatMap(ref => {
-      const length = slices.range(ref)?.length ?? 1;
+      const length = slices.lengthOf(ref);
       return length === 1 ? [] : [{ ref, length }];
     });
   const ins = long(inputs);
@@ -115,11 +115,15 @@ export function settleRegrouped(slices: Slices, blocks: readonly Regrouped[], at
   }
 }
 
-/** Digits whose axes may lose something: an axis that is the digit has no wall, one with others is not all wall. */
+/**
+ * Digits whose axes may lose something: an axis that is the digit has no wall, one with others is not all wall. One that
+ * is too long for slices keeps its length.
+ */
 function freeDigits(slices: Slices, block: Regrouped): Digit[] {
   if (!block.digits) return [];
   const isOpen = (ref: AxisRef, { length }: Digit): boolean => {
-    const range = slices.range(ref)!;
+    const range = slices.range(ref);
+    if (!range) return false;
     return range.length === length ? !slices.hasWall(range) : !slices.isWall(range);
   };
   return block.digits.filter(
@@ -156,7 +160,8 @@ function settle(slices: Slices, block: Regrouped, carrier: Digit | null): void {
   const reason = (carrier ? null : causeOf(slices, block)) ?? `${node.opType} '${node.name}' ${doing}`;
   const keep = (refs: readonly AxisRef[], at: number | undefined) =>
     refs.forEach((ref, i) => {
-      if (i !== at) slices.wallRange(slices.range(ref)!, reason);
+      const range = i === at ? null : slices.range(ref);
+      if (range) slices.wallRange(range, reason);
     });
   keep(inputs, carrier?.input.axis);
   keep(outputs, carrier?.output.axis);
@@ -179,7 +184,7 @@ function tied(slices: Slices, { base, length: whole }: SliceRange, stride: numbe
 /** The wall that leaves no part of a split or merged axis free: that of the whole, else of the longest part. */
 function causeOf(slices: Slices, { inputs, outputs }: Regrouped): string | null {
   if (inputs.length > 1 && outputs.length > 1) return null;
-  const ranges = [...inputs, ...outputs].map(ref => slices.range(ref)!).sort((a, b) => b.length - a.length);
+  const ranges = [...inputs, ...outputs].flatMap(ref => slices.range(ref) ?? []).sort((a, b) => b.length - a.length);
   for (const { base, length } of ranges) {
     for (let i = 0; i < length; i++) {
       const reason = slices.wallOf(base + i);

@@ -104,9 +104,14 @@ export function relationsIn(
         );
       for (const block of blocks) {
         const [[a], [b]] = [block.inputs, block.outputs];
+        if (block.inputs.length > 1 || block.outputs.length > 1) {
+          regrouped({ node, ...block });
+          continue;
+        }
         // Symbols may stand apart on one side: the numbers are in the same order all the same.
-        if (block.inputs.length === 1 && block.outputs.length === 1) unite(...slices.shared(a, b)!);
-        else regrouped({ node, ...block });
+        const pair = slices.shared(a, b);
+        if (pair) unite(...pair);
+        else wall([slices.range(a), slices.range(b)], 'ties it to an axis of unknown length');
       }
     },
   };

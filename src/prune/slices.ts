@@ -1,4 +1,5 @@
 import { numericPart } from '../graph/dims.ts';
+import type { TooLong } from '../graph/limits.ts';
 import type { AxisRef, Dim } from '../graph/operator.ts';
 
 /** The slices of one axis: consecutive numbers from `base` on. Axes that surely go together share their numbers. */
@@ -26,8 +27,8 @@ export const mark = {
 
 /** What the graph says of axes. */
 export interface AxisFacts {
-  /** Length of an axis; undefined where it is not known. */
-  dimOf(ref: AxisRef): Dim | undefined;
+  /** Length of an axis, which has no slices where it is too long; undefined where it is not known. */
+  dimOf(ref: AxisRef): Dim | TooLong | undefined;
   /** Number of axes of a value; 0 where it is not known. */
   rankOf(value: string): number;
   /** Whether a value is a constant of the file. */
@@ -59,18 +60,27 @@ export class Slices {
     return this.#count;
   }
 
-  /** The slices of an axis, made when they are first asked for; null for an axis of unknown length. */
+  /** The slices of an axis, made when they are first asked for; null for one of unknown length, or too long for them. */
   range(ref: AxisRef): SliceRange | null {
     const known = this.#known(ref);
     if (known !== undefined) return known;
     const dim = this.#facts.dimOf(ref);
-    const length = dim === undefined ? null : numericPart(dim);
+    if (dim === undefined || typeof dim === 'object') return this.#remember(ref, null);
+    const length = numericPart(dim);
     // A symbol alone has no slices.
-    if (length === null || (typeof dim === 'string' && length === 1)) return this.#remember(ref, null);
+    if (typeof dim === 'string' && length === 1) return this.#remember(ref, null);
     const range = this.#add(ref, length, this.#count, typeof dim === 'string' ? dim : null);
     this.#grow(length);
     this.#markConstant(range);
     return range;
+  }
+
+  /** The product of the numbers in an axis's length, slices or not; 1 where it is not known. */
+  lengthOf(ref: AxisRef): number {
+    const range = this.range(ref);
+    if (range) return range.length;
+    const dim = this.#facts.dimOf(ref);
+    return typeof dim === 'object' ? dim.length : 1;
   }
 
   /** The slices of an axis if anything touched it. */

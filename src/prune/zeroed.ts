@@ -150,15 +150,20 @@ function sameChannels(coupling: Coupling, node: GraphNode, a: Operand, b: Operan
   return first.size === second.size && [...first].every(channel => second.has(channel));
 }
 
-/** The weight that an input is multiplied with, and its axis that the node sums over; null where there is no constant one. */
+/**
+ * The weight whose columns are zeroed for a sum over an input, and its axis: the input itself if it is one, else the first
+ * with the same channels, which is the one that the input is multiplied with (a recurrence has another one, of the state).
+ * null: there is no constant one.
+ */
 function weightOf(coupling: Coupling, node: GraphNode, input: number, axis: number): Operand | null {
-  for (const [key, role] of Object.entries(rolesOf(node))) {
-    if (role.kind !== 'weight') continue;
-    const weight = { input: Number(key), axis: role.in };
-    if (isZeroable(coupling, node, weight.input) && sameChannels(coupling, node, { input, axis }, weight))
-      return weight;
-  }
-  return null;
+  const weights = Object.entries(rolesOf(node)).flatMap(([key, role]) =>
+    role.kind === 'weight' ? [{ input: Number(key), axis: role.in }] : [],
+  );
+  const own = weights.find(weight => weight.input === input && weight.axis === axis);
+  // One of several is not multiplied with the others' operands, so that nothing else can be zero in its place.
+  if (own && (weights.length > 1 || isZeroable(coupling, node, input))) return own;
+  const pair = weights.find(weight => sameChannels(coupling, node, { input, axis }, weight));
+  return pair && isZeroable(coupling, node, pair.input) ? pair : null;
 }
 
 /**

@@ -1,6 +1,16 @@
 import { buildGraph, type Graph, type GraphNode, rolesOf, withCopies } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
-import { changeNode, elementCount, type OnnxModel, type OnnxTensor, valueInfo, withName } from '../onnx/index.ts';
+import { captured } from '../graph/order.ts';
+import {
+  attributesOf,
+  changeNode,
+  elementCount,
+  type OnnxModel,
+  type OnnxTensor,
+  type TensorData,
+  valueInfo,
+  withName,
+} from '../onnx/index.ts';
 
 /** What a constant may be to several users at once, who are tied by it. */
 const tying: readonly (string | undefined)[] = ['weight', 'codes', undefined];
@@ -83,6 +93,46 @@ function withoutAliases(model: OnnxModel, operators: OperatorTable): OnnxModel {
       nodes: model.graph.nodes.filter(node => !aliases.has(node)),
       initializers: [...model.graph.initializers, ...constants],
       inputs: [...model.graph.inputs, ...listed],
+    },
+  };
+}
+
+/** A model in which copies that `unshare` made are one constant again, as far as nothing has changed them since. */
+export function reshared(model: OnnxModel): OnnxModel {
+  const { graph } = model;
+  const named = new Set([
+    ...graph.outputs.map(({ name }) => name),
+    ...graph.nodes.flatMap(captured),
+    // From IR version 4 on, a caller may replace these.
+    ...(model.irVersion >= 4 ? graph.inputs.map(({ name }) => name) : []),
+  ]);
+  const inNodes = graph.nodes.flatMap(node => {
+    const value = node.opType === 'Constant' ? attributesOf(node).get('value') : undefined;
+    return value && typeof value === 'object' && 'data' in value ? [withName(value, node.output[0])] : [];
+  });
+  const originals = new Map<TensorData, OnnxTensor>(inNodes.map(tensor => [tensor.data, tensor]));
+  const merged = new Map<string, string>();
+  for (const tensor of graph.initializers) {
+    if (named.has(tensor.name)) continue;
+    const original = originals.get(tensor.data);
+    if (!original) originals.set(tensor.data, tensor);
+    else if (original.dataType === tensor.dataType && original.dims.join() === tensor.dims.join())
+      merged.set(tensor.name, original.name);
+  }
+  if (merged.size === 0) return model;
+  const isLeft = ({ name }: { readonly name: string }): boolean => !merged.has(name);
+  return {
+    ...model,
+    graph: {
+      ...graph,
+      nodes: graph.nodes.map(node =>
+        node.input.some(name => merged.has(name))
+          ? changeNode(node, { input: node.input.map(name => merged.get(name) ?? name) })
+          : node,
+      ),
+      initializers: graph.initializers.filter(isLeft),
+      inputs: graph.inputs.filter(isLeft),
+      valueInfo: graph.valueInfo.filter(isLeft),
     },
   };
 }

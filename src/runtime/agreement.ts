@@ -7,7 +7,7 @@ export interface Agreement {
   readonly maxAbsError: number;
   /** maxAbsError / scale. */
   readonly maxRelError: number;
-  /** max |a| over the finite elements, at least 1e-6. */
+  /** max |a| over the finite elements, at least 1e-6 or what was asked for. */
   readonly scale: number;
   /** Of how many rows (entries of the first axis) the largest element is at the same place. */
   readonly sameArgmax: number;
@@ -20,21 +20,33 @@ export interface Agreement {
 /** An output's scale is at least this, so that outputs of zeros have one. */
 const smallestScale = 1e-6;
 
-/** Compare a tensor with a reference element by element. Equal infinities and equal NaNs agree. */
-export function agreementOf(reference: RuntimeTensor, other: RuntimeTensor): Agreement {
+/** max |a| over the finite elements, at least 1e-6. */
+export function scaleOf(tensor: RuntimeTensor): number {
+  const values = numbersOf(tensor);
+  let scale = smallestScale;
+  for (let i = 0; i < values.length; i++) {
+    const size = Math.abs(values[i]);
+    if (size > scale && size < Number.POSITIVE_INFINITY) scale = size;
+  }
+  return scale;
+}
+
+/**
+ * Compare a tensor with a reference element by element. Equal infinities and equal NaNs agree.
+ * @param leastScale what the scale is at least
+ */
+export function agreementOf(reference: RuntimeTensor, other: RuntimeTensor, leastScale = 0): Agreement {
   const [a, b] = [numbersOf(reference), numbersOf(other)];
   const comparable =
     reference.type === other.type && reference.shape.join() === other.shape.join() && a.length === b.length;
   let maxAbsError = comparable ? 0 : Number.POSITIVE_INFINITY;
-  let scale = smallestScale;
   let notFinite = 0;
   for (let i = 0; i < a.length; i++) {
     const error = Object.is(a[i], b[i]) || a[i] === b[i] ? 0 : Math.abs(a[i] - b[i]);
     if (!(error <= maxAbsError)) maxAbsError = Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
-    const size = Math.abs(a[i]);
-    if (!Number.isFinite(size)) notFinite++;
-    else if (size > scale) scale = size;
+    if (!Number.isFinite(a[i])) notFinite++;
   }
+  const scale = Math.max(scaleOf(reference), leastScale);
   const rows = reference.shape.length > 0 ? reference.shape[0] : 1;
   const length = rows > 0 ? a.length / rows : 0;
   let sameArgmax = 0;

@@ -1,6 +1,5 @@
-import type { Graph } from '../graph/graph.ts';
 import type { OperatorTable } from '../graph/operator.ts';
-import { DataType, elementCount, type OnnxModel } from '../onnx/index.ts';
+import type { OnnxModel } from '../onnx/index.ts';
 import { cutModel } from '../prune/cut.ts';
 import { type CouplingOptions, coupleGraph } from '../prune/groups.ts';
 import type { KeptChannels } from '../prune/plan.ts';
@@ -8,9 +7,10 @@ import { zeroConsumers } from '../prune/zeroed.ts';
 import { unsharedGraph } from '../rewrite/unshare.ts';
 import { UserError } from '../util/errors.ts';
 import { type Agreement, isRounded } from './agreement.ts';
-import { comparedValues } from './compared.ts';
-import { type Comparison, type ComparisonInputs, compareModels } from './comparison.ts';
+import { type ComparedValues, comparedValues } from './compared.ts';
+import { type Comparison, type ComparisonInputs, compareModels, type Pair } from './comparison.ts';
 import { firstDifference } from './identical.ts';
+import { certificateLimits, type Precision, precisionOf } from './precision.ts';
 import type { RuntimeType } from './session.ts';
 
 export interface CertificateRequest extends ComparisonInputs {
@@ -45,14 +45,14 @@ export interface Certificate {
   readonly passed: boolean;
   /** Why it did not pass. */
   readonly failure?: string;
-  /** The largest of all outputs; null where nothing ran, because the file is not the plan's cut in the first place. */
+  /** The largest of all compared values; null where nothing ran, because the file is not the plan's cut in the first place. */
   readonly maxAbsError: number | null;
   readonly maxRelError: number | null;
-  /** The smallest of all outputs. */
+  /** The smallest of the graph's outputs, or of what stands for them. */
   readonly argmaxAgreement: number | null;
   /** How many inputs were compared: entries of the first axis, random and real. */
   readonly inputs: number;
-  /** Largest allowed maxRelError of outputs that are rounded numbers, by the file's constants. */
+  /** Largest allowed maxRelError of outputs that are rounded numbers, by what the file computes with. */
   readonly limit: number;
   readonly outputs: readonly ComparedOutput[];
   /** Sentences about what is not obvious: replaced outputs, a runtime that contradicts itself. */
@@ -60,30 +60,13 @@ export interface Certificate {
 }
 
 /**
- * Largest allowed error relative to an output's scale, by the coarsest numbers that a file computes with. The same sums
- * are taken in another order and over fewer terms, so results differ by roundings: a few units of the last place per
- * layer, and tens of layers.
- */
-export const certificateLimits = {
-  /** A rounding is 1e-16. */
-  float64: 1e-10,
-  /** A rounding is 6e-8. */
-  float32: 1e-4,
-  /** A rounding is 5e-4; runtimes also round sums that they computed in float32 after every operator. */
-  float16: 1e-2,
-  /** A rounding is 4e-3. */
-  bfloat16: 8e-2,
-  /** Where a sum lies between two 8-bit steps a last bit decides, and a step is 1/127 of the largest value or more. */
-  quantised: 2e-2,
-} as const;
-
-/**
  * Some networks magnify a rounding beyond these limits, whoever computes them. Errors up to four times what the full
  * file's own answer changes by in another order of computation are such, as long as they are no more than ten times the
- * limit: a wrong channel is off by far more.
+ * limit, and a tenth of the scale: a wrong channel is off by far more.
  */
 const roundingFactor = 4;
 const roundingCap = 10;
+const roundingMost = 0.1;
 
 /**
  * Prove that a cut file is right (docs/architecture.md): first bit for bit that it is the cut that the plan
@@ -103,7 +86,8 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
   }
   // Without the lengths that are fed: axes that are dynamic in the file are so in a cut of it.
   const coupling = coupleGraph(graph, request.coupling);
-  const limit = certificateLimits[precisionOf(coupling.graph)];
+  const precision = precisionOf(coupling.graph);
+  const limit = certificateLimits[precision];
   const difference = firstDifference(cutModel(coupling, kept), small);
   if (difference) {
     return {
@@ -118,27 +102,58 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
       notes: [],
     };
   }
-  const { values, replaced } = comparedValues(coupling, kept);
+  const models = { full: zeroConsumers(coupling, kept), small };
+  const { certificate } = await judged(models, comparedValues(coupling, kept), precision, request);
+  if (certificate.passed || !hasCodes(precision)) return certificate;
+  // Codes carry a last bit on from layer to layer. Where every layer gets the codes of the full file, it does not count.
+  const between = precisionOf(coupling.graph, false);
+  const random = { ...request, images: undefined };
+  const byLayer = await judged(models, comparedValues(coupling, kept, true), between, random);
+  if (!byLayer.certificate.passed || !byLayer.complete) return certificate;
+  const note = `${certificate.failure} Layer by layer, with the codes of the full file, the files agree on random inputs.`;
+  return { ...byLayer.certificate, notes: [note, ...byLayer.certificate.notes] };
+}
+
+const hasCodes = (precision: Precision): boolean => precision.startsWith('quantised') || precision === 'coarse';
+
+/** `complete`: whether everything that is behind choices is compared. */
+async function judged(
+  models: Pick<Pair, 'full' | 'small'>,
+  { replaced, ...compared }: ComparedValues,
+  precision: Precision,
+  request: ComparisonInputs,
+): Promise<{ readonly certificate: Certificate; readonly complete: boolean }> {
+  const comparison = await compareModels({ ...models, ...compared }, certificateLimits[precision], request);
+  const { unsplit } = comparison;
+  const again = new Set(unsplit === undefined ? compared.behind?.values.map(({ name }) => name) : []);
   const notes = replaced.map(
     name =>
-      `The output '${name}' may change with any rounding, or is drawn at random: what it is made from is compared.`,
+      `The output '${name}' may change with any rounding, or is drawn at random: what it is made from is compared${
+        again.has(name) ? ', and the output where both files are given the choices of the full one' : ''
+      }.`,
   );
-  const pair = { full: zeroConsumers(coupling, kept), small, values };
-  return summary(await compareModels(pair, limit, request), limit, notes);
+  if (unsplit !== undefined)
+    notes.push(`What lies behind such choices is not compared, since they cannot be fed: ${unsplit}.`);
+  const answered = new Set(models.small.graph.outputs.map(({ name }) => name));
+  return { certificate: summary(comparison, precision, notes, answered), complete: unsplit === undefined };
 }
 
 function summary(
   { inputs, agreements, failure, notes }: Comparison,
-  limit: number,
+  precision: Precision,
   before: readonly string[],
+  answered: ReadonlySet<string>,
 ): Certificate {
+  const limit = certificateLimits[precision];
   const measured = agreements.filter(({ runs }) => runs.length > 0);
   const remarks = [...before, ...notes];
-  const outputs = measured.map(({ value: { name }, type, runs, rounding }): ComparedOutput => {
+  const outputs = measured.map(({ value: { name, exact }, type, runs, rounding }): ComparedOutput => {
     const most = (of: (run: Agreement) => number) => runs.reduce((largest, run) => Math.max(largest, of(run)), 0);
     const total = (of: (run: Agreement) => number) => runs.reduce((sum, run) => sum + of(run), 0);
-    const stated = isRounded(type) ? Math.max(limit, certificateLimits[type]) : 0;
-    const own = Math.max(stated, Math.min(roundingFactor * rounding, roundingCap * stated));
+    // Codes are off by a step where the sum that they stand for lies between two.
+    const isCode = !exact && hasCodes(precision);
+    const stated = isRounded(type) ? Math.max(limit, certificateLimits[type]) : isCode ? limit : 0;
+    const own = Math.max(stated, Math.min(roundingFactor * rounding, roundingCap * stated, roundingMost));
     const maxRelError = most(run => run.maxRelError);
     if (maxRelError > stated && maxRelError <= own)
       remarks.push(
@@ -146,6 +161,7 @@ function summary(
       );
     const elements = total(run => run.elements);
     const empty = elements > 0 && total(run => run.notFinite) === elements;
+    if (elements === 0) remarks.push(`'${name}' has no elements on these inputs: nothing of it is compared.`);
     if (total(run => run.notFinite) > 0)
       remarks.push(`'${name}' has ${empty ? 'nothing but' : 'some'} values that are not finite in the full file.`);
     return {
@@ -159,6 +175,9 @@ function summary(
       passed: maxRelError <= own && !empty,
     };
   });
+  // Which element of a value in between is the largest says nothing of what the network answers.
+  const own = outputs.filter(({ name }) => answered.has(name));
+  const answers = own.length > 0 ? own : outputs;
   const most = (of: (output: ComparedOutput) => number) => (outputs.length > 0 ? Math.max(...outputs.map(of)) : null);
   const worst = outputs.find(output => !output.passed);
   const reason =
@@ -169,7 +188,7 @@ function summary(
     ...(reason === undefined ? {} : { failure: reason }),
     maxAbsError: most(output => output.maxAbsError),
     maxRelError: most(output => output.maxRelError),
-    argmaxAgreement: outputs.length > 0 ? Math.min(...outputs.map(output => output.argmaxAgreement)) : null,
+    argmaxAgreement: answers.length > 0 ? Math.min(...answers.map(output => output.argmaxAgreement)) : null,
     inputs,
     limit,
     outputs,
@@ -181,15 +200,3 @@ const sentenceOf = ({ name, maxRelError, limit }: ComparedOutput): string =>
   maxRelError <= limit
     ? `The output '${name}' has no finite value to compare.`
     : `The output '${name}' is off by ${maxRelError.toPrecision(3)} of its scale, more than ${limit}.`;
-
-/** The coarsest numbers that a file's constants are kept in; single numbers (an epsilon, a factor) do not count. */
-function precisionOf(graph: Graph): keyof typeof certificateLimits {
-  const types = new Set(
-    [...graph.tensors.values()].filter(tensor => elementCount(tensor) > 1).map(tensor => tensor.dataType),
-  );
-  const eightBits = [DataType.INT8, DataType.UINT8, DataType.INT4, DataType.UINT4];
-  if (types.has(DataType.BFLOAT16)) return 'bfloat16';
-  if (eightBits.some(type => types.has(type))) return 'quantised';
-  if (types.has(DataType.FLOAT16)) return 'float16';
-  return types.has(DataType.DOUBLE) && !types.has(DataType.FLOAT) ? 'float64' : 'float32';
-}

@@ -1,10 +1,12 @@
 import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { callable } from '../../src/commands/command.ts';
 import { command as cutCommand } from '../../src/commands/cut.ts';
 import { command as inspectCommand } from '../../src/commands/inspect.ts';
 import { command as verifyCommand } from '../../src/commands/verify.ts';
 import { type OnnxModel, readModel, writeModel } from '../../src/onnx/index.ts';
+import { ValueInfoProtoSchema } from '../../src/onnx/onnx_pb.ts';
 import { type Net, netOf } from '../prune/nets.ts';
 import { refusal, scratch } from './support.ts';
 
@@ -65,6 +67,17 @@ test('an operator that only ONNX Runtime knows: its shape is found by running, i
   expect(await verify({ full: at('.onnx'), small: at('-small.onnx'), plan: at('.json') })).toMatchObject({
     exitCode: 0,
   });
+});
+
+test('what the file itself declares of such a value stays, though it has no shape', async () => {
+  const fused = around('com.microsoft', (g, x) =>
+    g.node('Trilu', [x], {}, { name: 'half', output: 'mixed', domain: 'com.microsoft' }),
+  );
+  const own = create(ValueInfoProtoSchema, { name: 'mixed', docString: 'half of it' });
+  const at = written('declared', { ...fused, graph: { ...fused.graph, valueInfo: [own] } });
+  await cut({ model: at('.onnx'), out: at('-small.onnx'), flops: 0.5 });
+  expect(readModel(at('-small.onnx')).graph.valueInfo).toEqual(readModel(at('.onnx')).graph.valueInfo);
+  expect(readModel(at('-small.onnx')).graph.valueInfo).toMatchObject([{ name: 'mixed', docString: 'half of it' }]);
 });
 
 test('an operator that nobody here knows: what lies before it is cut, and its MACs and those behind it are named', async () => {

@@ -29,6 +29,17 @@ describe('order', () => {
     expect(graph.nodes.map(({ name }) => name)).toEqual(['first', 'second', 'third', 'fourth']);
   });
 
+  test('what is left out, of inputs and outputs, ties nothing together', () => {
+    const graph = graphOf(g => {
+      g.input('x', [5, 1, 4]);
+      const [w, r] = [3, 3].map((h, i) => g.initializer(`w${i}`, float32(1, 4 * h, i ? h : 4), [1, 4 * h, i ? h : 4]));
+      const h0 = g.initializer('h0', float32(1, 1, 3), [1, 1, 3]);
+      const [, last] = g.node('LSTM', ['x', w, r, '', '', h0], { hidden_size: 3 }, { outputs: ['', 'last'] });
+      g.output(last);
+    });
+    expect(graph.nodes.map(({ opType }) => opType)).toEqual(['LSTM']);
+  });
+
   test('a node waits for what its sub-graph reads', () => {
     const graph = graphOf(g => {
       const branch = new GraphBuilder();

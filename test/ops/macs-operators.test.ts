@@ -92,6 +92,30 @@ describe('attention counts queries by keys and the outcome by values', () => {
   ])('%s', (_, inputs, attributes) => {
     expect(macs({ op: 'Attention', inputs, attributes, opset: 23 })).toBe(4 * 7 * 9 * (3 + 5));
   });
+
+  test('with keys and values of the past', () => {
+    const past = [
+      [1, 4, 20, 3],
+      [1, 4, 20, 5],
+    ];
+    const now = [
+      [1, 1, 12],
+      [1, 1, 12],
+      [1, 1, 20],
+    ];
+    const attributes = { q_num_heads: 4, kv_num_heads: 4 };
+    expect(macs({ op: 'Attention', inputs: [...now, null, ...past], attributes, opset: 23, outputs: 3 })).toBe(
+      4 * (1 + 20) * (3 + 5),
+    );
+    const inputs = [...now, null, null, null, ...past];
+    expect(macs({ op: 'MultiHeadAttention', domain: 'com.microsoft', inputs, attributes: { num_heads: 4 } })).toBe(
+      4 * (1 + 20) * (3 + 5),
+    );
+    const packed = [[1, 1, 6], weights(6, 36), null, null, [2, 1, 4, 20, 3]];
+    expect(macs({ op: 'Attention', domain: 'com.microsoft', inputs: packed, attributes: { num_heads: 4 } })).toBe(
+      6 * 36 + (1 + 20) * (12 + 12),
+    );
+  });
 });
 
 test('operators that multiply nothing never make a cost unknown, even where lengths depend on the data', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { allocate, bestChannels, budgetWithin, rankingsOf, type Scope } from '../../src/prune/allocate.ts';
-import { type Admissible, lowestShare } from '../../src/prune/budget.ts';
-import { costOf, type Resource } from '../../src/prune/cost.ts';
+import { type Admissible, type Budget, closeEnough, fillBudget, limitOf, lowestShare } from '../../src/prune/budget.ts';
+import { type Cost, costOf, type Resource } from '../../src/prune/cost.ts';
 import type { Coupling } from '../../src/prune/groups.ts';
 import { admissibleWidths, matchesGlob, type Rules } from '../../src/prune/rules.ts';
 import { stream } from '../../src/util/random.ts';
@@ -245,6 +245,93 @@ test('coarse steps are met by small changes, not by giving a group up', () => {
   const { counts } = widths({}, 0.5, { scope: 'local' });
   const shares = counts.map((count, g) => count / sizes[g]);
   expect(Math.max(...shares) - Math.min(...shares)).toBeLessThan(0.25);
+});
+
+describe('exchanges', () => {
+  /** A chain of layers whose weights count for what they are multiplied with. */
+  const chainBudget = (sizes: readonly number[], weights: readonly number[], value: number): Budget => {
+    const at = (counts: readonly number[]) =>
+      weights.reduce((sum, weight, i) => sum + weight * (counts[i - 1] ?? 1) * (counts[i] ?? 1), 0);
+    const change = (counts: readonly number[], group: number, count: number) =>
+      at(counts.with(group, count)) - at(counts);
+    const cost: Cost = { at, change, gradient: () => [], full: at(sizes), unknown: [] };
+    const lowest = at(sizes.map(() => 1)) / cost.full;
+    return { resource: 'macs', fraction: lowest + value * (1 - lowest), cost };
+  };
+
+  /** The definition: of all groups and numbers of steps to give up, fewest first where that comes close. */
+  const byDefinition = (start: readonly number[], sizes: readonly number[], budget: Budget): number[] => {
+    const { at, full } = budget.cost;
+    const isClose = (counts: readonly number[]) => at(counts) >= (budget.fraction - closeEnough) * full;
+    const raised = (counts: readonly number[], except = -1): readonly number[] => {
+      const steps = sizes.flatMap((size, g) =>
+        g !== except && counts[g] < size ? [counts.with(g, counts[g] + 1)] : [],
+      );
+      const fitting = steps.filter(next => at(next) <= limitOf(budget));
+      if (fitting.length === 0) return counts;
+      return raised(
+        fitting.reduce((a, b) => (at(b) > at(a) ? b : a)),
+        except,
+      );
+    };
+    const best = (counts: readonly number[], lower: (count: number) => readonly number[]) =>
+      counts
+        .flatMap((count, g) =>
+          lower(count)
+            .filter(less => less >= 1)
+            .map(less => raised(counts.with(g, less), g)),
+        )
+        .reduce((a, b) => (at(b) > at(a) ? b : a), counts);
+    let counts = raised(start);
+    for (let steps = 1; !isClose(counts) && steps < Math.max(...sizes); steps++) {
+      const other = best(counts, count => [count - steps]);
+      if (isClose(other)) return [...other];
+    }
+    while (!isClose(counts)) {
+      const other = best(counts, count => Array.from({ length: count - 1 }, (_, i) => i + 1));
+      if (at(other) <= at(counts)) break;
+      counts = other;
+    }
+    return [...counts];
+  };
+
+  test('are those that come closest, whatever is left out on the way', () => {
+    const random = stream(21, 'exchanges');
+    let exchanges = 0;
+    for (let round = 0; round < 200; round++) {
+      const sizes = Array.from({ length: 2 + random.int(4) }, () => 2 + random.int(8));
+      const weights = [...sizes, 1].map(() => Math.ceil(10 ** (4 * random.uniform())));
+      const budget = chainBudget(sizes, weights, random.uniform());
+      const start = sizes.map(() => 1);
+      const admissible = sizes.map(size => Array.from({ length: size }, (_, i) => i + 1));
+      const counts = fillBudget(start, admissible, budget);
+      const told = JSON.stringify({ sizes, weights, fraction: budget.fraction });
+      expect([told, counts]).toEqual([told, byDefinition(start, sizes, budget)]);
+      if (budget.cost.at(counts) < (budget.fraction - closeEnough) * budget.cost.full) exchanges++;
+    }
+    expect(exchanges).toBeGreaterThan(20);
+  });
+
+  test('groups that free too little are not tried step by step', () => {
+    // One coarse group, and a hundred of a thousand channels that together are a hundredth of it.
+    const sizes = [4, ...Array<number>(100).fill(1000)];
+    let asked = 0;
+    const [coarse, fine] = [1e9, 1e2];
+    const at = (counts: readonly number[]) =>
+      counts.reduce((sum, count, g) => sum + count * (g === 0 ? coarse : fine), 0);
+    const change = (counts: readonly number[], group: number, count: number) => {
+      asked++;
+      return (count - counts[group]) * (group === 0 ? coarse : fine);
+    };
+    const budget: Budget = {
+      resource: 'macs',
+      fraction: 0.6,
+      cost: { at, change, gradient: () => [], full: at(sizes), unknown: [] },
+    };
+    const admissible = sizes.map(size => Array.from({ length: size }, (_, i) => i + 1));
+    expect(fillBudget(sizes.with(0, 2), admissible, budget)).toEqual(sizes.with(0, 2));
+    expect(asked).toBeLessThan(10_000);
+  });
 });
 
 test('of every group the best channels stay, in order, equal ones by number', () => {

@@ -207,6 +207,19 @@ describe('a channel shuffle permutes the indices of an axis', () => {
     const whole = couplingOf(model);
     expect(cutModel(whole, [[0, 1, 2, 3, 4, 5, 6, 7]])).toBe(model);
   });
+  /** Of 8 tokens with 8 channels, the first or the second. */
+  const tokens = (axis: 1 | 2) => () =>
+    netOf(
+      (g, x) => {
+        const a = g.op('MatMul', [x, g.weight('w', [6, 8])]);
+        const apart = g.op('Reshape', [a, g.ints('apart', ...(axis === 1 ? [0, 2, 4, 8] : [0, 8, 2, 4]))]);
+        const turned = g.op('Transpose', [apart], { perm: axis === 1 ? [0, 2, 1, 3] : [0, 1, 3, 2] });
+        return g.op('MatMul', [g.op('Reshape', [turned, g.ints('back', 0, 8, 8)]), g.weight('v', [8, 5])]);
+      },
+      { shape: ['N', 8, 6] },
+    );
+  inZoo('of tokens, whose channels go', tokens(1), { groups: { w: 8 } });
+  inZoo('of the channels of tokens', tokens(2), { groups: { w: 8 } });
   inZoo(
     'a shuffle that a normalisation comes between is none',
     () =>

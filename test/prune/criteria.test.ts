@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { buildGraph } from '../../src/graph/graph.ts';
 import { floats, GraphBuilder, type OnnxModel } from '../../src/onnx/index.ts';
 import { operators } from '../../src/ops/index.ts';
+import { valuesOf } from '../../src/prune/criteria/members.ts';
 import { type Coupling, coupleGraph } from '../../src/prune/groups.ts';
 import {
   comparableScores,
@@ -10,6 +11,7 @@ import {
   importance,
   importanceNames,
 } from '../../src/prune/importance.ts';
+import { maskPoints } from '../../src/prune/mask-points.ts';
 import { codeOf } from '../onnx/support.ts';
 
 /** Four filters of two numbers each. */
@@ -72,6 +74,25 @@ test('a weight behind a Transpose is ranked by the tensor that it comes from', (
   const y = g.node('MatMul', [x, w]);
   g.output(g.node('MatMul', [y, g.initializer('c', new Float32Array(4).fill(1), [4, 1])]));
   expect(scores('l1', g.model())).toEqual([7, 1, 2, 14]);
+});
+
+test('so are codes; what many paths lead to is looked at once', () => {
+  const g = new GraphBuilder({ name: 'behind' });
+  const codes = g.initializer('a', Int8Array.from(filters.flat()), [4, 2]);
+  const moved = g.node('Transpose', [g.node('Identity', [codes])], { perm: [1, 0] });
+  const y = g.node('MatMul', [
+    g.input('X', [1, 2]),
+    g.node('DequantizeLinear', [moved, g.initializer('s', Float32Array.of(0.5), [])]),
+  ]);
+  let doubled = g.initializer('b', new Float32Array(20).fill(1), [4, 5]);
+  for (let i = 0; i < 60; i++) doubled = g.node('Add', [doubled, doubled]);
+  g.output(g.node('MatMul', [g.node('MatMul', [y, doubled]), g.initializer('c', new Float32Array(5).fill(1), [5, 1])]));
+  const model = g.model();
+  const plain = contextOf(model);
+  const context = { ...plain, values: (name: string) => valuesOf(plain.coupling.graph, name) };
+  expect([...comparableScores('l1', context)[0]].map(score => score * 3)).toEqual([3.5, 0.5, 1, 7]);
+  expect(comparableScores('l1', context)[1].every(score => score === 1)).toBe(true);
+  expect(maskPoints(context.coupling).length).toBeGreaterThan(0);
 });
 
 test('bn-scale is |gamma|, and needs a batch normalisation', () => {

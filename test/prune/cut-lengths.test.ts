@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { DataType } from '../../src/onnx/index.ts';
+import { DataType, GraphBuilder } from '../../src/onnx/index.ts';
 import { cutModel } from '../../src/prune/cut.ts';
 import { around, couplingOf, exactCut, type Net, netOf, sizes } from './nets.ts';
 
@@ -56,6 +56,75 @@ describe('shape arithmetic', () => {
       const other = g.op('Flatten', [g.conv(x, 3, 8, { name: 'o' })]);
       const shaped = g.op('Reshape', [other, g.op('Concat', [lengthOf(g, a, 1), g.ints('r', 64)], { axis: 0 })]);
       return [g.conv(a, 8, 4, { name: 'b' }), shaped];
+    });
+    expect(sizes(couplingOf(model))).toEqual({ 'a.weight': 8 });
+    await exactCut(model, [[0, 5, 6]]);
+  });
+
+  test.each(['N', 1])('a width that a sub-graph reads stays what it was there (batch %s)', async batch => {
+    const model = around(
+      (g, a) => {
+        g.op('Cast', [lengthOf(g, a, 1)], { to: DataType.FLOAT }, 'width');
+        const map = g.conv(a, 8, 8, { name: 'm' });
+        const branch = (inner: GraphBuilder, ...nodes: readonly (readonly [string, readonly string[]])[]) => {
+          const last = nodes.reduce((_, [type, inputs], i) => inner.node(type, inputs, {}, { output: `v${i}` }), '');
+          inner.output(last);
+          return inner.graphProto();
+        };
+        const nested = branch(new GraphBuilder(), ['Sub', [map, 'width']]);
+        // What it makes itself is another value.
+        const own = new GraphBuilder();
+        own.node('If', ['yes'], { then_branch: nested, else_branch: nested }, { output: 'w' });
+        const outer = branch(own, ['Add', ['w', 'width']], ['Mul', ['v0', 'width']]);
+        const plain = branch(new GraphBuilder(), ['Neg', [map]]);
+        g.initializer('yes', [1], [], DataType.BOOL);
+        const chosen = g.node('If', ['yes'], { then_branch: outer, else_branch: plain }, { name: 'if' });
+        return g.op('Reshape', [chosen, g.op('Shape', [map])]);
+      },
+      8,
+      { shape: [batch, 3, 8, 8] },
+    );
+    expect(sizes(couplingOf(model))).toEqual({ 'a.weight': 8 });
+    await exactCut(model, [[0, 5, 6]]);
+  });
+
+  test('a vector of such widths and of open lengths is put together anew', async () => {
+    const model = netOf(
+      (g, x) => {
+        const a = g.conv(x, 3, 8, { name: 'a' });
+        const [n, width] = [lengthOf(g, a, 0), lengthOf(g, a, 1)];
+        const rows = g.op('Mul', [n, width]);
+        const other = g.conv(x, 3, 8, { name: 'o' });
+        const target = g.op('Concat', [rows, g.ints('rest', 8, 8)], { axis: 0 });
+        const whole = g.op('Concat', [n, width, g.ints('flat', -1)], { axis: 0 });
+        const moved = g.op('Reshape', [g.op('Reshape', [other, target]), whole]);
+        return [g.conv(a, 8, 4, { name: 'b' }), moved];
+      },
+      { shape: ['N', 3, 8, 8] },
+    );
+    expect(sizes(couplingOf(model))).toEqual({ 'a.weight': 8 });
+    await exactCut(model, [[0, 5, 6]]);
+  });
+
+  test.each(['N', 1])('zeros that are shaped by a width stay as many (batch %s)', async batch => {
+    const zeros = around(
+      (g, a) => g.op('Concat', [a, g.op('ConstantOfShape', [g.op('Shape', [a])])], { axis: 1 }),
+      16,
+      {
+        shape: [batch, 3, 8, 8],
+      },
+    );
+    await exactCut(zeros, [[0, 5, 6]]);
+  });
+
+  test('parts of a width that another value is split into stay', async () => {
+    const model = netOf((g, x) => {
+      const a = g.conv(x, 3, 8, { name: 'a' });
+      const half = g.op('Div', [lengthOf(g, a, 1), g.ints('two', 2)]);
+      const sizesOf = g.op('Concat', [half, half], { axis: 0 });
+      const other = g.conv(x, 3, 8, { name: 'o' });
+      g.node('Split', [other, sizesOf], { axis: 1 }, { name: 'split', outputs: ['p', 'q'] });
+      return [g.conv(a, 8, 4, { name: 'b' }), 'p', 'q'];
     });
     expect(sizes(couplingOf(model))).toEqual({ 'a.weight': 8 });
     await exactCut(model, [[0, 5, 6]]);

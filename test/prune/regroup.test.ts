@@ -34,6 +34,22 @@ describe('shapes are matched block by block', () => {
   test('lengths of different products do not match', () => expect(blocks([2, 3], [7])).toBeNull());
 });
 
+test('an axis that is too long for slices is matched by its length', () => {
+  const long = { length: 2 ** 18 };
+  const dims: Record<string, readonly (number | typeof long)[]> = { from: [64, 512, 512], to: [64, long] };
+  const slices = new Slices({
+    rankOf: value => dims[value].length,
+    dimOf: ({ value, axis }) => dims[value][axis],
+    isConstant: () => false,
+  });
+  const refs = (value: string) => dims[value].map((_, axis) => ({ value, axis }));
+  const found = blocksOf(slices, refs('from'), refs('to'));
+  expect(found?.map(({ inputs, outputs }) => [inputs.length, outputs.length])).toEqual([
+    [1, 1],
+    [2, 1],
+  ]);
+});
+
 test('the digits of a block, from slow to fast', () => {
   const [{ digits }] = matched([8, 64], [4, 16, 8])!;
   expect(digits).toEqual([

@@ -178,6 +178,29 @@ describe('weights that are dequantised', () => {
       ),
     { groups: { wt: 8 } },
   );
+  for (const [way, from, moved] of [
+    ['Transpose', [8, 6], (g: Net, q: string) => g.op('Transpose', [q], { perm: [1, 0] })],
+    ['Identity', [6, 8], (g: Net, q: string) => g.op('Identity', [q])],
+    ['Reshape', [2, 3, 8], (g: Net, q: string) => g.op('Reshape', [q, g.ints('to', 6, 8)])],
+    ['Concat', [6, 5], (g: Net, q: string) => g.op('Concat', [q, codes(g, 'more', [6, 3])], { axis: 1 })],
+    [
+      'Slice',
+      [6, 10],
+      (g: Net, q: string) => g.op('Slice', [q, g.ints('start', 1), g.ints('end', 9), g.ints('axis', 1)]),
+    ],
+  ] as const)
+    inZoo(
+      `codes that come through ${way}`,
+      () =>
+        netOf(
+          (g, x) => {
+            const w = g.op('DequantizeLinear', [moved(g, codes(g, 'w.q', from)), scale(g, 'w.s', 0.5)], {}, 'w');
+            return g.op('MatMul', [g.op('Relu', [g.op('MatMul', [x, w])]), weight(g, 'v', [8, 5], 1)]);
+          },
+          { shape: [3, 6] },
+        ),
+      { groups: way === 'Concat' ? { w: 5, 'w#2': 3 } : { w: 8 } },
+    );
   inZoo(
     'with a scale for every input channel',
     () =>

@@ -59,6 +59,42 @@ describe('recurrent layers', () => {
     ['GRU in both directions, with initial state', layer('GRU', { directions: 2, state: true })],
     ['RNN', layer('RNN', { state: true })],
   ];
+  cutsAgree(
+    'two LSTMs of which nothing but the last states are used, one shaped by a length of the other',
+    () =>
+      netOf(
+        (g, x) => {
+          const state = (name: string, hidden: number) => {
+            const inputs = [g.op('MatMul', [x, g.weight(`${name}.w`, [5, 8])])];
+            inputs.push(small(g, `${name}.W`, [1, 4 * hidden, 8]), small(g, `${name}.R`, [1, 4 * hidden, hidden]));
+            g.node('LSTM', inputs, { hidden_size: hidden }, { name, outputs: ['', `${name}.h`] });
+            return g.op('Squeeze', [`${name}.h`, g.ints(`${name}.d`, 0)]);
+          };
+          const [a, b] = [state('a', 6), state('b', 7)];
+          const rows = g.op('Gather', [g.op('Shape', [a]), g.ints('first', 0)]);
+          const shaped = g.op('Reshape', [b, g.op('Concat', [rows, g.ints('width', 7)], { axis: 0 })]);
+          return g.op('MatMul', [g.op('Concat', [a, shaped], { axis: 1 }), g.weight('v', [13, 3])]);
+        },
+        { shape: [4, 2, 5] },
+      ),
+    { 'a.w': 8, 'b.w': 8, 'a.W': 6, 'b.W': 7 },
+    { exact: false },
+  );
+  /** What goes into a layer is added to what it gives: the channels of both of its weights' columns are the same ones. */
+  const residual = (type: 'LSTM' | 'GRU' | 'RNN', hidden: number) => (): OnnxModel =>
+    netOf(
+      (g, x) => {
+        const gates = { LSTM: 4, GRU: 3, RNN: 1 }[type];
+        const embedded = g.op('MatMul', [x, g.weight('w', [5, hidden])]);
+        const inputs = [embedded, ...['W', 'R'].map(name => small(g, name, [1, gates * hidden, hidden]))];
+        g.node(type, inputs, { hidden_size: hidden }, { name: 'rnn', outputs: ['y'] });
+        const sum = g.op('Add', [embedded, g.op('Squeeze', ['y', g.ints('d', 1)])]);
+        return g.op('MatMul', [sum, g.weight('v', [hidden, 3])]);
+      },
+      { shape: [4, 2, 5] },
+    );
+  for (const type of ['LSTM', 'GRU', 'RNN'] as const)
+    cutsAgree(`${type} with a residual`, residual(type, 6), { w: 6 }, { exact: false });
   for (const [name, build] of forms) {
     cutsAgree(`${name}: input channels and hidden units`, build, { w: 8, W: 6 }, { exact: false });
   }

@@ -271,6 +271,20 @@ describe('choices', () => {
     { groups: whole },
   );
   inZoo(
+    'Where with a condition per channel that other constants make',
+    () =>
+      around((g, a) => {
+        const both = g.op('Not', [g.op('Reshape', [bools(g, 'm', [8]), g.ints('to', 1, 8, 1, 1)])]);
+        const codes = g.initializer('codes', BigInt64Array.from([1n, 0n, 1n, 1n, 0n, 1n, 1n, 0n]), [8]);
+        const other = g.op('Unsqueeze', [
+          g.op('Cast', [g.op('Identity', [codes])], { to: DataType.BOOL }),
+          g.ints('u', 1, 2),
+        ]);
+        return g.op('Where', [both, a, g.op('Where', [other, g.op('Neg', [a]), zero(g)])]);
+      }),
+    { groups: whole },
+  );
+  inZoo(
     'Where with a constant branch per channel',
     () => around((g, a) => g.op('Where', [bools(g, 'm', [8, 8]), a, g.weight('w', [1, 8, 1, 1])])),
     { groups: whole },

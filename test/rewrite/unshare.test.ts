@@ -2,6 +2,8 @@ import { expect, test } from 'vitest';
 import { buildGraph, type Graph } from '../../src/graph/graph.ts';
 import { tensorOf } from '../../src/onnx/index.ts';
 import { operators } from '../../src/ops/index.ts';
+import { cutModel } from '../../src/prune/cut.ts';
+import { zeroConsumers } from '../../src/prune/zeroed.ts';
 import { unshare, unsharedGraph } from '../../src/rewrite/unshare.ts';
 import { couplingOf, type Net, netOf, outputsOf, sizes } from '../prune/nets.ts';
 
@@ -132,5 +134,42 @@ test('its graph is what would be worked out of the file that it leaves', () => {
     for (const order of ['tensors', 'types', 'constants'] as const) {
       expect([...graph[order].keys()], order).toEqual([...again[order].keys()]);
     }
+  }
+});
+
+test('copies that a cut leaves whole are one constant again, those that it shortens are not', async () => {
+  for (const irVersion of [3, 8]) {
+    const model = netOf(
+      (g, x) => {
+        const mask = g.weight('mask', [1, 1, 8, 8]);
+        const ones = g.initializer('ones', new Float32Array(6).fill(1), [6]);
+        const zeros = g.initializer('zeros', new Float32Array(6), [6]);
+        const layer = (from: string, channels: number, name: string) => {
+          const conv = g.op('Add', [g.conv(from, channels, 6, { name, bias: false }), mask]);
+          return g.op('Mul', [g.op('BatchNormalization', [conv, ones, zeros, zeros, ones]), mask]);
+        };
+        return g.conv(layer(layer(x, 3, 'a'), 6, 'b'), 6, 2, { name: 'c' });
+      },
+      { irVersion, opset: 9 },
+    );
+    const coupling = couplingOf(unshare(model, operators));
+    expect(sizes(coupling)).toEqual({ 'a.weight': 6, 'b.weight': 6 });
+    const cut = cutModel(coupling, [
+      [0, 2, 5],
+      [1, 2, 3, 4],
+    ]);
+    const names = cut.graph.initializers.map(({ name }) => name);
+    expect(names.filter(name => name.startsWith('mask'))).toEqual(['mask']);
+    expect(names.filter(name => name.startsWith('ones'))).toHaveLength(4);
+    const inputs = new Set(cut.graph.inputs.map(({ name }) => name));
+    expect(names.filter(name => inputs.has(name))).toEqual(irVersion < 4 ? names : []);
+    expect(await outputsOf(cut)).toEqual(
+      await outputsOf(
+        zeroConsumers(coupling, [
+          [0, 2, 5],
+          [1, 2, 3, 4],
+        ]),
+      ),
+    );
   }
 });

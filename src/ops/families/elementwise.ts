@@ -11,10 +11,14 @@ import {
   scale,
   type Zero,
 } from '../../graph/operator.ts';
-import { isInteger } from '../../onnx/index.ts';
+import { DataType, isInteger } from '../../onnx/index.ts';
 import { coupleBroadcast, isWhole } from './broadcast.ts';
 
 type Element = number | string;
+
+/** A number as its type holds it: where a length is rounded down, the last bit of a float counts. */
+export const rounded = (value: number, elemType: number): number =>
+  elemType === DataType.FLOAT ? Math.fround(value) : value;
 
 /** No constant of more elements is computed with. */
 export const mostElements = 65_536;
@@ -33,9 +37,10 @@ export function evaluateBroadcast(
   const dims = broadcastShapes(...inputs.map(c => c!.dims)) as number[];
   const length = dims.reduce((a, b) => a * b, 1);
   if (length > mostElements) return null;
-  const values = Array.from({ length }, (_, flat) =>
-    f(...inputs.map(c => c!.values[broadcastIndex(flat, dims, c!.dims)])),
-  );
+  const values = Array.from({ length }, (_, flat) => {
+    const value = f(...inputs.map(c => c!.values[broadcastIndex(flat, dims, c!.dims)]));
+    return typeof value === 'number' ? rounded(value, elemType) : value;
+  });
   return values.includes(null) ? null : { elemType, dims, values: values as Element[] };
 }
 
@@ -141,9 +146,9 @@ const lengthProduct = (a: Element, b: Element): Element | null => {
 };
 
 const lengthQuotient =
-  (rounded: (x: number) => number) =>
+  (whole: (x: number) => number) =>
   (a: Element, b: Element): Element | null => {
-    if (typeof a === 'number' && typeof b === 'number') return rounded(a / b);
+    if (typeof a === 'number' && typeof b === 'number') return whole(a / b);
     return isLength(a) && isLength(b) ? quotientOf(a, b) : null;
   };
 

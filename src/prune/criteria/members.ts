@@ -14,13 +14,25 @@ export function outWeights({ members }: Group, { graph }: Coupling): readonly Ax
   const direct = out.filter(member => graph.tensors.has(member.value));
   if (direct.length > 0) return direct;
   const sources = new Set<string>();
-  const waiting = out.map(member => member.value);
-  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
+  for (const value of constantsBehind(
+    graph,
+    out.map(member => member.value),
+  )) {
     const tensor = graph.tensors.get(value);
     if (tensor && tensor.dims.length > 1 && (isReal(tensor.dataType) || codesOf(graph, value))) sources.add(value);
-    if (!tensor && graph.fixed.has(value)) waiting.push(...(graph.producers.get(value)?.inputs ?? []));
   }
   return members.filter(member => sources.has(member.value));
+}
+
+/** Values and, of those that are computed of nothing but constants, all that they are computed of, each once. */
+export function constantsBehind({ tensors, fixed, producers }: Graph, values: readonly string[]): ReadonlySet<string> {
+  const found = new Set(values);
+  // A set goes through what is added on the way too.
+  for (const value of found) {
+    if (tensors.has(value) || !fixed.has(value)) continue;
+    for (const input of producers.get(value)?.inputs ?? []) if (input) found.add(input);
+  }
+  return found;
 }
 
 /** The scales of a group's batch normalisations: scales of nodes that have a running variance too. */
@@ -33,31 +45,46 @@ export function normScales({ members }: Group, { graph }: Coupling): readonly Ax
   return members.filter(member => graph.tensors.has(member.value) && isNormScale(member.value));
 }
 
+interface ReadCodes {
+  readonly node: GraphNode;
+  readonly codes: Codes;
+  /** They come to the node in another order. */
+  readonly moved: boolean;
+}
+
 /** What the integers of a quantised constant mean to the node that reads them; null: they are no codes. */
-function codesOf({ consumers }: Graph, name: string): { node: GraphNode; codes: Codes } | null {
-  for (const { node, input } of consumers.get(name) ?? []) {
-    const role = rolesOf(node)[input];
-    if (role?.kind === 'codes' || (role?.kind === 'weight' && role.codes)) return { node, codes: role.codes! };
+function codesOf({ consumers, fixed }: Graph, name: string): ReadCodes | null {
+  const values = new Set([name]);
+  // A set goes through what is added on the way too.
+  for (const value of values) {
+    for (const { node, input } of consumers.get(value) ?? []) {
+      const role = rolesOf(node)[input];
+      if (role?.kind === 'codes' || (role?.kind === 'weight' && role.codes))
+        return { node, codes: role.codes!, moved: value !== name };
+      const [output] = node.outputs;
+      const isMove = input === 0 && (node.operator?.moves || node.opType === 'Identity');
+      if (isMove && fixed.has(output)) values.add(output);
+    }
   }
   return null;
 }
 
 /**
  * The elements of a constant as real numbers; integer codes with the scales and zero points that the node knows that
- * reads them. An unknown scale counts as 1.
+ * reads them. An unknown scale counts as 1; of codes that are moved on their way the first scale and zero point count.
  * @param reused as of `floats`
  */
 export function valuesOf(graph: Graph, name: string, reused?: Scratch): Float32Array {
   const tensor = graph.tensors.get(name)!;
   const found = isReal(tensor.dataType) ? null : codesOf(graph, name);
   if (!found) return floats(tensor, reused);
-  const { node, codes } = found;
+  const { node, codes, moved } = found;
   const read = (input: number | null) => (input === null ? undefined : graph.tensors.get(node.inputs[input]));
   const [scale, zero] = [read(codes.scale), read(codes.zeroPoint)];
   const [scales, zeros] = [scale ? floats(scale) : [1], zero ? ints(zero) : [0]];
   const step = tensor.dims.slice(codes.axis + 1).reduce((a, b) => a * b, 1);
   const at = (list: ArrayLike<number>, i: number) =>
-    list[list.length === 1 ? 0 : Math.floor(i / step) % tensor.dims[codes.axis]];
+    list[list.length === 1 || moved ? 0 : Math.floor(i / step) % tensor.dims[codes.axis]];
   return Float32Array.from(ints(tensor), (code, i) => (code - at(zeros, i)) * at(scales, i));
 }
 
