@@ -105,13 +105,32 @@ test('in bfloat16 it is right to bfloat16', () => {
 
 test('two axes that lie otherwise in memory are read as they lie', () => {
   torch.scope(() => {
-    const x = torch.tensor(Float32Array.from({ length: 12 }, (_, i) => i), [2, 6]);
+    const x = torch.tensor(
+      Float32Array.from({ length: 12 }, (_, i) => i),
+      [2, 6],
+    );
     const vector = (value: number) => torch.tensor(new Float32Array(3).fill(value), [3]);
     const normalised = (part: Tensor) =>
-      torch.op('s2hpruner::batch_norm_relu')(part, vector(1), vector(0), vector(0), vector(1), null, false, 0.1, 0, true);
+      torch.op('s2hpruner::batch_norm_relu')(
+        part,
+        vector(1),
+        vector(0),
+        vector(0),
+        vector(1),
+        null,
+        false,
+        0.1,
+        0,
+        true,
+      );
     const narrow = torch.op('narrow')(x, 1, 0, 3);
     expect([...torch.values(normalised(narrow))]).toEqual([0, 1, 2, 6, 7, 8]);
-    const turned = torch.op('t')(torch.tensor(Float32Array.from({ length: 6 }, (_, i) => i), [3, 2]));
+    const turned = torch.op('t')(
+      torch.tensor(
+        Float32Array.from({ length: 6 }, (_, i) => i),
+        [3, 2],
+      ),
+    );
     expect([...torch.values(normalised(turned))]).toEqual([0, 2, 4, 1, 3, 5]);
   });
 });
