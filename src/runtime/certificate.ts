@@ -103,18 +103,29 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
     };
   }
   const models = { full: zeroConsumers(coupling, kept), small };
-  const { certificate } = await judged(models, comparedValues(coupling, kept), precision, request);
+  const { certificate } = await judged(models, inBoth(small, comparedValues(coupling, kept)), precision, request);
   if (certificate.passed || !hasCodes(precision)) return certificate;
   // Codes carry a last bit on from layer to layer. Where every layer gets the codes of the full file, it does not count.
   const between = precisionOf(coupling.graph, false);
   const random = { ...request, images: undefined };
-  const byLayer = await judged(models, comparedValues(coupling, kept, true), between, random);
+  const byLayer = await judged(models, inBoth(small, comparedValues(coupling, kept, true)), between, random);
   if (!byLayer.certificate.passed || !byLayer.complete) return certificate;
   const note = `${certificate.failure} Layer by layer, with the codes of the full file, the files agree on random inputs.`;
   return { ...byLayer.certificate, notes: [note, ...byLayer.certificate.notes] };
 }
 
 const hasCodes = (precision: Precision): boolean => precision.startsWith('quantised') || precision === 'coarse';
+
+/** Without values that a cut has nothing for, since another node took the place of those that made them. */
+function inBoth({ graph }: OnnxModel, { values, replaced, behind }: ComparedValues): ComparedValues {
+  const made = new Set([...graph.nodes.flatMap(node => node.output), ...graph.outputs.map(({ name }) => name)]);
+  const isThere = ({ name }: { readonly name: string }) => made.has(name);
+  return {
+    values: values.filter(isThere),
+    replaced,
+    behind: behind && { ...behind, values: behind.values.filter(isThere) },
+  };
+}
 
 /** `complete`: whether everything that is behind choices is compared. */
 async function judged(

@@ -50,8 +50,9 @@ export function choicesOf(coupling: Coupling, kept: KeptChannels, codes = false)
 
 function chooses(node: GraphNode, graph: Graph): boolean {
   if (node.operator?.discrete || hasChoiceInside(node.proto, graph)) return true;
-  // A mode that is not known counts as training.
-  return node.opType === 'Dropout' && node.domain === '' && node.has(2) && node.constant(2)?.values[0] !== 0;
+  if (node.opType !== 'Dropout' || node.domain !== '' || !node.has(2)) return false;
+  // A mode or a ratio that is not known counts as one that drops something.
+  return node.constant(2)?.values[0] !== 0 && !(node.has(1) && node.constant(1)?.values[0] === 0);
 }
 
 /** Whether a sub-graph of the node contains a discrete operator. */

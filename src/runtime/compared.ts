@@ -65,6 +65,8 @@ export function comparedValues(coupling: Coupling, kept: KeptChannels, codes = f
     visited.add(node);
     for (const input of [...node.inputs, ...node.captures]) {
       if (!input || graph.fixed.has(input) || graph.inputs.includes(input)) continue;
+      // A length, which the cut may have another node for.
+      if (graph.constants.has(input)) continue;
       if (choices.nodes.has(node) || !isBehind.has(input)) compare(input);
       if (isBehind.has(input)) waiting.push(input);
     }
