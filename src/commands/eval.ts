@@ -3,7 +3,7 @@ import type { Dataset, Preprocessing } from '../data/index.ts';
 import { evalBatches } from '../data/loader.ts';
 import { labelMap } from '../data/preprocessor.ts';
 import { readModel } from '../onnx/index.ts';
-import { compareEvaluations, type Evaluation, evaluateFile } from '../runtime/evaluate.ts';
+import { compareEvaluations, type Evaluation, evaluateFile, withOrWithoutOptimiser } from '../runtime/evaluate.ts';
 import { fasterThreads } from '../runtime/thread-probe.ts';
 import { UserError } from '../util/errors.ts';
 import { percent, table, within } from '../util/format.ts';
@@ -186,20 +186,13 @@ async function threadsFor(
   return allowedThreads();
 }
 
-/** Where the runtime's own optimiser breaks a file, the graph runs as it is written. */
-async function evaluate(...given: Parameters<typeof evaluateWith>): Promise<Evaluation> {
+function evaluate(...given: Parameters<typeof evaluateWith>): Promise<Evaluation> {
   const [file, dataset, feeding, settings, context] = given;
-  try {
-    return await evaluateWith(...given);
-  } catch (error) {
-    if (!(error instanceof UserError && error.code === 'E_RUNTIME') || settings.optimize === 'none') throw error;
-    const plain = await evaluateWith(file, dataset, feeding, { ...settings, optimize: 'none' }, context).catch(
-      () => null,
-    );
-    if (!plain) throw error;
-    context.say(`${error.what} With graph optimisation off it runs, so that is what is reported.`);
-    return plain;
-  }
+  if (settings.optimize === 'none') return evaluateWith(...given);
+  return withOrWithoutOptimiser(
+    optimize => evaluateWith(file, dataset, feeding, { ...settings, optimize }, context),
+    error => context.say(`${error.what} With graph optimisation off it runs, so that is what is reported.`),
+  );
 }
 
 function evaluateWith(

@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs';
 import type { Batch } from '../data/dataset.ts';
-import { type EvaluateOptions, type Evaluation, evaluateFile } from '../runtime/evaluate.ts';
+import { type EvaluateOptions, type Evaluation, evaluateFile, withOrWithoutOptimiser } from '../runtime/evaluate.ts';
 import type { ViewScore } from '../train/evaluation.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
-import { UserError } from '../util/errors.ts';
 import type { Context } from './command.ts';
 import { outputNames } from './data-options.ts';
 import { type Accuracy, accuracyOf, type PruneResult } from './outcome.ts';
@@ -24,6 +23,11 @@ export async function measureAccuracy(
   const options = (label: string) => ({ threads: run.threads, signal: context.signal, onProgress: say(label) });
   const images = () => batchesOf(plan, 'test', context.signal);
   const imitate = plan.settings.labels === 'none';
+  const evaluated = (path: string, batches: () => AsyncIterable<Batch>, given: EvaluateOptions) =>
+    withOrWithoutOptimiser(
+      optimize => evaluateFile(path, batches(), { ...given, optimize }),
+      error => context.say(`${error.what} With graph optimisation off it runs, so that is what is reported.`),
+    );
   const start = await evaluated(
     directory.file('start.onnx'),
     () => (imitate ? withLabels(images(), null) : images()),
@@ -63,22 +67,6 @@ export async function measureAccuracy(
       images: onnx.images,
     },
   };
-}
-
-/** Where the runtime's own optimiser breaks a file, the graph runs as it is written. */
-async function evaluated(
-  path: string,
-  batches: () => AsyncIterable<Batch>,
-  options: EvaluateOptions,
-): Promise<Evaluation> {
-  try {
-    return await evaluateFile(path, batches(), options);
-  } catch (error) {
-    if (!(error instanceof UserError && error.code === 'E_RUNTIME')) throw error;
-    const plain = await evaluateFile(path, batches(), { ...options, optimize: 'none' }).catch(() => null);
-    if (!plain) throw error;
-    return plain;
-  }
 }
 
 const ofEvaluation = ({ correct, images }: Evaluation): Accuracy => accuracyOf(correct, images);

@@ -96,6 +96,27 @@ export async function evaluateFile(
   }
 }
 
+/**
+ * Where the runtime's own optimiser breaks a file, the graph runs as it is written.
+ * @param evaluate one evaluation
+ * @param told called with the optimiser's error where the file runs without it
+ * @throws what `evaluate` throws with the optimiser on, where it does without it too
+ */
+export async function withOrWithoutOptimiser(
+  evaluate: (optimize: Optimize) => Promise<Evaluation>,
+  told: (error: UserError) => void,
+): Promise<Evaluation> {
+  try {
+    return await evaluate('all');
+  } catch (error) {
+    if (!(error instanceof UserError && error.code === 'E_RUNTIME')) throw error;
+    const plain = await evaluate('none').catch(() => null);
+    if (!plain) throw error;
+    told(error);
+    return plain;
+  }
+}
+
 /** How the answers of a second file on the same images differ from those of a first. */
 export interface EvaluationDifference {
   /** Images with another answer. */
