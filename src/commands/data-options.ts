@@ -84,7 +84,7 @@ export interface OpenedData extends Feeding {
 
 /**
  * Open the data set that the options name and settle how its images are fed to the network.
- * @throws UserError E_OPTION (usage) for a split of a data set that has its own, those of `openDataset` and
+ * @throws UserError E_OPTION (usage) for a split of a data set that has its own and a place of one without a name, those of `openDataset` and
  *   `resolvePreprocessing`
  */
 export async function openData(
@@ -95,6 +95,12 @@ export async function openData(
   if (options.valFraction !== undefined && isNamedDataset(options.data)) {
     throw new UserError('E_OPTION', '--val-fraction does nothing here: it belongs to a folder of images.', {
       fix: `Leave it out: ${options.data} has its own test split.`,
+      usage: true,
+    });
+  }
+  if (options.dataDir !== undefined && !isNamedDataset(options.data)) {
+    throw new UserError('E_OPTION', '--data-dir does nothing here: it belongs to a data set with a name.', {
+      fix: 'Leave it out: --data is the folder of images.',
       usage: true,
     });
   }

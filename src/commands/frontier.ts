@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { isNamedDataset } from '../data/index.ts';
 import { budgetFor } from '../prune/budget.ts';
 import { loadDrawing } from '../report/chart.ts';
 import { type FrontierPoint, type FrontierReport, frontierChart, renderFrontier } from '../report/frontier-report.ts';
@@ -13,6 +12,7 @@ import type { Context } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
 import { pricedFor } from './image-shapes.ts';
 import type { PruneResult } from './outcome.ts';
+import { rooted } from './rooted.ts';
 import type { Stopped } from './run-course.ts';
 import { trainingOptions } from './run-options.ts';
 import { checkResumed, honouredOf, settle } from './run-settings.ts';
@@ -33,22 +33,6 @@ const requestSchema = z.object({
 });
 /** What a frontier is made of: `frontier.json`. Its paths are absolute, so that it goes on from any folder. */
 export type FrontierRequest = Omit<z.infer<typeof requestSchema>, 'format'>;
-
-/** Options with their paths made absolute; names of architectures and of data sets stay as they are. */
-function rooted<T extends Readonly<Record<string, unknown>>>(given: T): T {
-  const root = (key: string, isPath: (value: string) => boolean = () => true) => {
-    const value = given[key];
-    return typeof value === 'string' && isPath(value) ? { [key]: resolve(value) } : {};
-  };
-  return {
-    ...given,
-    ...root('model', isFile),
-    ...root('data', value => !isNamedDataset(value)),
-    ...root('dataDir'),
-    ...root('labelOrder'),
-    ...root('preprocessing'),
-  };
-}
 
 /** A request that holds in any folder. */
 const fromAnywhere = <T extends FrontierRequest>(request: T): T =>

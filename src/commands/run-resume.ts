@@ -3,6 +3,7 @@ import { openRunDirectory, type RunDirectory } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import type { Context } from './command.ts';
 import { openData } from './data-options.ts';
+import { rooted } from './rooted.ts';
 import { finishedResult, type RunConfig, readConfig } from './run-config.ts';
 import { checkResumed, hashOfModel } from './run-settings.ts';
 import type { GivenOptions, StartedRun } from './run-start.ts';
@@ -21,9 +22,10 @@ export interface EndedRun {
  */
 export async function resumeRun(
   verb: RunConfig['verb'],
-  given: Partial<GivenOptions> & { model?: string; resume: string },
+  asked: Partial<GivenOptions> & { model?: string; resume: string },
   context: Context,
 ): Promise<StartedRun | EndedRun> {
+  const given = rooted(asked);
   const directory = openRunDirectory(given.resume);
   try {
     const config = readConfig(directory, verb);

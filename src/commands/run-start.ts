@@ -16,6 +16,7 @@ import type { Context } from './command.ts';
 import { type OpenedData, openData } from './data-options.ts';
 import { pricedFor } from './image-shapes.ts';
 import { imageNetworkOf } from './model-file.ts';
+import { rooted } from './rooted.ts';
 import type { RunConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
 import { checkGiven, hashOfModel, settle } from './run-settings.ts';
@@ -90,11 +91,19 @@ export async function openStart(request: Omit<Request, 'method' | 'budget'>, con
     );
   const start = request.reshape ? request.reshape(built) : built;
   const { graph, coupling } = coupled(start, given);
+  const folded = normalisable(graph);
+  if (given.keepFolded && folded.length === 0) {
+    const beside = 'it belongs to a file with convolutions and without any normalisation';
+    throw new UserError('E_OPTION', `--keep-folded does nothing here: ${beside}.`, {
+      fix: 'Leave it out.',
+      usage: true,
+    });
+  }
   refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
   const normalised =
     graph.nodes.some(node => node.opType.endsWith('Normalization')) ||
-    (trainedStart && !given.keepFolded && normalisable(graph).length > 0);
+    (trainedStart && !given.keepFolded && folded.length > 0);
   return { ...opened, start, coupling, trainedStart, normalised, changed: read?.changed ?? [] };
 }
 
@@ -103,8 +112,9 @@ export async function openStart(request: Omit<Request, 'method' | 'budget'>, con
  * Nothing is trained and nothing is written before all of that is right.
  */
 export async function beginRun(request: Request, context: Context): Promise<StartedRun> {
-  const { verb, method, given, budget, model: name } = request;
-  const opened = await openStart(request, context);
+  const { verb, method, budget } = request;
+  const { model: name, ...given } = rooted({ ...request.given, model: request.model });
+  const opened = await openStart({ ...request, given, model: name }, context);
   const { dataset, preprocessing, start, coupling, trainedStart, normalised } = opened;
   const settings = settle(given, {
     verb,
@@ -148,7 +158,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       notes,
       start: hashOfModel(directory.file('start.onnx')),
       versions: { s2hpruner: version, node: process.versions.node },
-      command: commandLine(verb, name, given, budget),
+      command: commandLine(verb, request.model, request.given, budget),
     };
     writeJson(directory.file('config.json'), config);
     return { plan, config, directory, notes };

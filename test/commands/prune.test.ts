@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, renameSync, utimesSync } from 'node:fs';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { callable } from '../../src/commands/command.ts';
 import { command as evalCommand } from '../../src/commands/eval.ts';
@@ -180,6 +181,19 @@ describe('going on with other settings (huggingface/transformers#18070)', () => 
     expect(await prune({ resume: run, data: moved }, context)).toMatchObject({ steps: 4 });
     renameSync(moved, images);
     expect(said.join('\n')).toContain(`--data is ${moved} now`);
+  });
+
+  test('a run that began with relative paths goes on from another folder', async () => {
+    const [home, run] = [process.cwd(), join(folder, 'relative')];
+    process.chdir(folder);
+    try {
+      const begun = { ...settings, data: relative(folder, images), out: 'relative' };
+      await prune(begun, recording(event => event.step === 2).context);
+      process.chdir(tmpdir());
+      expect(await prune({ resume: run })).toMatchObject({ steps: 4, data: images });
+    } finally {
+      process.chdir(home);
+    }
   });
 
   test('images of a network that leaves one side open are the same ones', async () => {

@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { callable } from '../../src/commands/command.ts';
@@ -60,11 +61,22 @@ test.each([
   [{ keepFolded: true }, '--keep-folded', 'a model that is a file'],
   [{ keepFolded: true, untrained: true }, '--keep-folded', 'a trained file'],
   [{ valFraction: 0.3 }, '--val-fraction', 'a folder of images'],
+  [{ data: tmpdir(), dataDir: tmpdir() }, '--data-dir', 'a data set with a name'],
 ] as const)('An option that would do nothing is refused by name: %o', async (options, name, beside) => {
   await expect(prune({ model: 'resnet8', ...small, ...options })).rejects.toMatchObject({
     code: 'E_OPTION',
     exitCode: 2,
     message: expect.stringMatching(new RegExp(`${name} .*${beside}`)),
+  });
+});
+
+test('So is --keep-folded for a file that has its normalisation', async () => {
+  const model = join(scratch(), 'net.onnx');
+  writeModel(buildNetwork('resnet8', { classes: 4, channels: 3, size: [8, 8], seed: 1, width: 4 }), model);
+  await expect(prune({ model, ...small, keepFolded: true })).rejects.toMatchObject({
+    code: 'E_OPTION',
+    exitCode: 2,
+    message: expect.stringMatching(/--keep-folded .*without any normalisation/),
   });
 });
 
