@@ -3,6 +3,7 @@ import { type Graph, type GraphNode, rolesOf } from '../graph/graph.ts';
 import { boundedDims } from '../graph/limits.ts';
 import type { Attention, AxisRef, Grouped, Relations } from '../graph/operator.ts';
 import { isInteger } from '../onnx/index.ts';
+import { measuredAxes } from './length-walls.ts';
 import { partition, type WeightAxes } from './partition.ts';
 import { applyPattern } from './pattern.ts';
 import { type Regrouped, settleRegrouped } from './regroup.ts';
@@ -92,17 +93,19 @@ export function coupleGraph(graph: Graph, options: CouplingOptions = {}): Coupli
   });
   const sums: Sum[] = [];
   const regrouped: Regrouped[] = [];
+  const wallAxis = (axis: AxisRef, reason: string) => {
+    const range = slices.range(axis);
+    if (range) slices.wallRange(range, reason);
+  };
   const wallValue = (value: string, reason: string) => {
-    for (const axis of (graph.types.get(value)?.shape ?? []).keys()) {
-      const range = slices.range({ value, axis });
-      if (range) slices.wallRange(range, reason);
-    }
+    for (const axis of (graph.types.get(value)?.shape ?? []).keys()) wallAxis({ value, axis }, reason);
   };
   for (const value of graph.inputs) wallValue(value, `graph input '${value}'`);
   for (const value of graph.outputs) wallValue(value, `graph output '${value}'`);
   for (const { name } of graph.model.graph.initializers) {
     if (!graph.tensors.has(name)) wallValue(name, `graph input '${name}', which a caller may replace`);
   }
+  for (const { reason, ...axis } of measuredAxes(graph)) wallAxis(axis, reason);
   const shuffles = shufflesOf(graph);
   const relations = relationsIn(
     slices,

@@ -72,6 +72,8 @@ const unlocks: readonly (readonly [RegExp, string])[] = [
   ],
   [/regroups it(| with other axes)$/, 'Export the model with a Reshape that keeps the channels apart from other axes.'],
   [/of a group$/, 'Where it is a convolution of several groups, --grouped says what of them goes.'],
+  [/says its length$/, 'Export the model without that output.'],
+  [/one that is not known$/, 'Export the model with static shapes.'],
   [/computed from input '/, 'Export the model with that weight as a constant.'],
   [
     /ties axes of different lengths$/,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DataType, GraphBuilder } from '../../src/onnx/index.ts';
-import { cutModel } from '../../src/prune/cut.ts';
+import { wallsOf } from '../../src/prune/walls.ts';
 import { around, couplingOf, exactCut, type Net, netOf, sizes } from './nets.ts';
 
 describe('shape arithmetic', () => {
@@ -130,16 +130,41 @@ describe('shape arithmetic', () => {
     await exactCut(model, [[0, 5, 6]]);
   });
 
-  test('an output that is a width is refused', () => {
-    const model = netOf((g, x) => {
-      const a = g.conv(x, 3, 8, { name: 'a' });
-      return [g.conv(a, 8, 4, { name: 'b' }), g.op('Shape', [a], {}, 'shape')];
-    });
-    expect(() => cutModel(couplingOf(model), [[0, 1]])).toThrow(
+  test('an output that is a width is a wall; one that is another length is none', async () => {
+    const model = (axis: number) =>
+      netOf((g, x) => {
+        const a = g.conv(x, 3, 8, { name: 'a' });
+        const length = g.op('Cast', [lengthOf(g, a, axis)], { to: DataType.FLOAT }, 'length');
+        return [g.conv(a, 8, 4, { name: 'b' }), length];
+      });
+    const coupling = couplingOf(model(1));
+    expect(sizes(coupling)).toEqual({});
+    expect(wallsOf(coupling)).toContainEqual(
       expect.objectContaining({
-        code: 'E_CUT',
-        what: expect.stringMatching(/^The output 'shape' depends on a length/),
+        reason: "graph output 'length' says its length",
+        groups: [{ name: 'a.weight', size: 8 }],
       }),
+    );
+    for (const axis of [0, 2, -1]) {
+      expect(sizes(couplingOf(model(axis)))).toEqual({ 'a.weight': 8 });
+      await exactCut(model(axis), [[0, 5]]);
+    }
+  });
+
+  test('a width is a wall where something computes with its product with a length that is not known', () => {
+    const model = around(
+      (g, a) => {
+        const shape = g.op('Shape', [a], { start: 0, end: 2 });
+        const area = g.op('Cast', [g.op('ReduceProd', [shape], { keepdims: 0 })], { to: DataType.FLOAT });
+        return g.op('Div', [a, area]);
+      },
+      8,
+      dynamic,
+    );
+    const coupling = couplingOf(model);
+    expect(sizes(coupling)).toEqual({});
+    expect(wallsOf(coupling).map(({ reason }) => reason)).toContainEqual(
+      expect.stringMatching(/^Div '.*' computes with its length and with one that is not known$/),
     );
   });
 });
