@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, UserError } from './errors.ts';
 import { makeFolders } from './folders.ts';
+import { sha256File } from './hash.ts';
 import { waitForLock } from './lock.ts';
 
 export interface DownloadOptions {
@@ -82,13 +82,6 @@ async function fetchPart(url: string, part: string, path: string, options: Downl
       fix: 'Nothing was kept. Try again; if it happens again, the file at that address is damaged or was replaced.',
     });
   }
-}
-
-/** The SHA-256 of a file, in hexadecimal, read in pieces. */
-export async function sha256File(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk);
-  return hash.digest('hex');
 }
 
 /** Fetch what is missing in `part`. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 
 /** The SHA-256 of files one after the other, in hexadecimal, read in pieces: they may be larger than 2 GiB. */
 export function sha256Files(...paths: readonly string[]): string {
@@ -13,5 +13,12 @@ export function sha256Files(...paths: readonly string[]): string {
       closeSync(file);
     }
   }
+  return hash.digest('hex');
+}
+
+/** The SHA-256 of a file, in hexadecimal, without holding up other things meanwhile. */
+export async function sha256File(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk);
   return hash.digest('hex');
 }

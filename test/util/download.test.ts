@@ -16,8 +16,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { download, sha256File } from '../../src/util/download.ts';
+import { download } from '../../src/util/download.ts';
 import type { UserError } from '../../src/util/errors.ts';
+import { sha256File } from '../../src/util/hash.ts';
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * i) % 251));
 const sha256 = createHash('sha256').update(content).digest('hex');
