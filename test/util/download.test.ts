@@ -26,6 +26,8 @@ const folder = mkdtempSync(join(tmpdir(), 's2h-download-'));
 const path = join(folder, 'below', 'file.bin');
 const part = `${path}.part`;
 
+const isWhole = () => readFileSync(path).equals(content);
+
 /** What the next answers do: 'whole' ignores ranges; a number breaks the connection after so many bytes. */
 let behaviour: ('range' | 'whole' | 'wrong' | 'stall' | number)[] = [];
 let asked: (string | undefined)[] = [];
@@ -46,7 +48,8 @@ beforeAll(async () => {
     };
     response.writeHead(start > 0 ? 206 : 200, headers);
     if (act === 'stall') response.write(body.subarray(0, 10));
-    else if (typeof act === 'number') response.write(body.subarray(0, act), () => response.destroy());
+    else if (typeof act === 'number')
+      response.write(body.subarray(0, act), () => response.socket?.end()); // in order: nothing of it is lost
     else response.end(body);
   });
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
@@ -73,7 +76,7 @@ const failure = (promise: Promise<unknown>): Promise<UserError> =>
 test('a file arrives whole, with progress that ends at its length', async () => {
   const progress: [number, number | null][] = [];
   await download(url, path, { sha256, onProgress: (done, total) => progress.push([done, total]) });
-  expect(readFileSync(path)).toEqual(content);
+  expect(isWhole()).toBe(true);
   expect(await sha256File(path)).toBe(sha256);
   expect(progress.at(-1)).toEqual([content.length, content.length]);
   expect(existsSync(part)).toBe(false);
@@ -82,7 +85,7 @@ test('a file arrives whole, with progress that ends at its length', async () => 
 test('a broken connection is taken up where it broke', async () => {
   behaviour = [100_000];
   await download(url, path, { sha256 });
-  expect(readFileSync(path)).toEqual(content);
+  expect(isWhole()).toBe(true);
   expect(asked[0]).toBe(undefined);
   expect(asked[1]).toMatch(/^bytes=\d+-$/);
 });
@@ -96,14 +99,14 @@ test('what an earlier process left is not fetched again', async () => {
   expect(failed.message).toContain(`${kept} bytes are kept`);
   await download(url, path, { sha256 });
   expect(asked[1]).toBe(`bytes=${kept}-`);
-  expect(readFileSync(path)).toEqual(content);
+  expect(isWhole()).toBe(true);
 });
 
 test('a complete part is only checked', async () => {
   mkdirSync(dirname(part), { recursive: true });
   writeFileSync(part, content);
   await download(url, path, { sha256 });
-  expect(readFileSync(path)).toEqual(content);
+  expect(isWhole()).toBe(true);
 });
 
 test('a server without ranges sends all of it again', async () => {
@@ -111,14 +114,14 @@ test('a server without ranges sends all of it again', async () => {
   await failure(download(url, path, { sha256, retries: 0 }));
   behaviour = ['whole'];
   await download(url, path, { sha256 });
-  expect(readFileSync(path)).toEqual(content);
+  expect(isWhole()).toBe(true);
 });
 
 test('a part of something else is found out and fetched anew', async () => {
   mkdirSync(dirname(part), { recursive: true });
   writeFileSync(part, Buffer.alloc(5000, 9));
   await download(url, path, { sha256 });
-  expect(readFileSync(path)).toEqual(content);
+  expect(isWhole()).toBe(true);
   expect(asked).toEqual(['bytes=5000-', undefined]);
 });
 
@@ -143,7 +146,7 @@ test('an address that is not there, or nobody who answers, is named and not trie
 test('a connection that goes silent is given up, an abort ends it at once', async () => {
   behaviour = ['stall'];
   await download(url, path, { sha256, stallMs: 100 });
-  expect(readFileSync(path)).toEqual(content);
+  expect(isWhole()).toBe(true);
   behaviour = ['stall'];
   const stop = new AbortController();
   const aborted = download(url, path, { sha256, signal: stop.signal, onProgress: () => stop.abort() });
