@@ -23,13 +23,19 @@ const toCodes = new Set(['QuantizeLinear', 'DynamicQuantizeLinear']);
 const readLengths = new Set(['Shape', 'Size']);
 
 /**
+ * What a comparison is taken apart at, besides choices: `codes`, where quantised networks round to their codes; `even` and
+ * `odd`, the nodes that sum, every other one by depth, so that each of them is compared by itself in one of the two.
+ */
+export type Apart = 'choices' | 'codes' | 'even' | 'odd';
+
+/**
  * Nodes that choose by comparing values (the contract's `discrete` ones, sub-graphs with one of them, Dropout in training
  * mode), and those that round real numbers which a cut computes in another order: casts to integers, comparisons, Floor.
  * What no cut touches is the same to the last bit, so that arithmetic on lengths is no choice.
- * @param codes whether rounding to the codes of quantised networks is one
  */
-export function choicesOf(coupling: Coupling, kept: KeptChannels, codes = false): Choices {
+export function choicesOf(coupling: Coupling, kept: KeptChannels, apart: Apart = 'choices'): Choices {
   const { graph } = coupling;
+  const layers = apart === 'even' || apart === 'odd' ? everyOther(coupling, apart) : new Set<GraphNode>();
   const indices = keptIndices(coupling, kept);
   const isCut = (value: string) =>
     (graph.types.get(value)?.shape ?? []).some((_, axis) => indices({ value, axis }) !== null);
@@ -38,7 +44,8 @@ export function choicesOf(coupling: Coupling, kept: KeptChannels, codes = false)
   for (const node of graph.nodes) {
     if (node.outputs.every(value => !value || graph.fixed.has(value))) continue;
     const standard = node.domain === '';
-    if (chooses(node, graph) || rounds(node, graph, inexact, codes)) nodes.add(node);
+    const splits = layers.has(node) || chooses(node, graph) || rounds(node, graph, inexact, apart === 'codes');
+    if (splits) nodes.add(node);
     else if (!(standard && readLengths.has(node.opType))) {
       const values = [...node.inputs, ...node.captures, ...node.outputs];
       if (!values.some(value => inexact.has(value) || isCut(value))) continue;
@@ -46,6 +53,20 @@ export function choicesOf(coupling: Coupling, kept: KeptChannels, codes = false)
     }
   }
   return { nodes, inexact };
+}
+
+/** Nodes that sum, with an even or an odd number of others on the longest way to them. */
+function everyOther({ graph, sums }: Coupling, which: 'even' | 'odd'): Set<GraphNode> {
+  const summing = new Set(sums.map(({ node }) => node));
+  const depths = new Map<string, number>();
+  const found = new Set<GraphNode>();
+  for (const node of graph.nodes) {
+    const before = Math.max(0, ...[...node.inputs, ...node.captures].map(value => depths.get(value) ?? 0));
+    const isLayer = summing.has(node) && node.outputs.some(value => value && !graph.constants.has(value));
+    for (const output of node.outputs) if (output) depths.set(output, before + (isLayer ? 1 : 0));
+    if (isLayer && before % 2 === (which === 'even' ? 0 : 1)) found.add(node);
+  }
+  return found;
 }
 
 function chooses(node: GraphNode, graph: Graph): boolean {

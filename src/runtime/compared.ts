@@ -2,7 +2,7 @@ import { isReal } from '../graph/constants.ts';
 import type { Graph, GraphNode } from '../graph/graph.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { type KeptChannels, keptIndices } from '../prune/plan.ts';
-import { type Choices, choicesOf } from './choices.ts';
+import { type Apart, type Choices, choicesOf } from './choices.ts';
 
 /** A value that a cut file has to reproduce. */
 export interface ComparedValue {
@@ -34,11 +34,11 @@ export interface Behind {
  * The graph's outputs, and the operands of a Concat that one ends with, since they may differ in scale. For those behind a
  * choice (choices.ts) the values that go into it, and whatever else joins it on the way; with the answers of the choices
  * given, also what is behind them, up to the next choice and to the outputs.
- * @param codes whether rounding to the codes of quantised networks is a choice too
+ * @param apart at what else it is taken apart as at a choice
  */
-export function comparedValues(coupling: Coupling, kept: KeptChannels, codes = false): ComparedValues {
+export function comparedValues(coupling: Coupling, kept: KeptChannels, apart: Apart = 'choices'): ComparedValues {
   const { graph } = coupling;
-  const choices = choicesOf(coupling, kept, codes);
+  const choices = choicesOf(coupling, kept, apart);
   const chosen = new Set([...choices.nodes].flatMap(node => node.outputs.filter(Boolean)));
   const isBehind = behindChoices(graph, choices);
   const within = new Map<string, string>();

@@ -16,11 +16,14 @@ export interface InputOptions extends ShapeOptions {
   readonly values?: 'normal' | 'small-integers';
 }
 
+/** Integers below it are valid indices almost everywhere. */
+const mostIndices = 4;
+
 /** A gibibyte of float32. */
 const mostNumbers = 2 ** 28;
 
 /**
- * Random finite inputs: floats as `values` says, integers 0 to 3 (valid indices almost everywhere), booleans 0 and 1.
+ * Random finite inputs: floats as `values` says, integers 0 to 3, fewer where they look up less, booleans 0 and 1.
  * The same seed gives the same inputs, whatever else the file declares.
  * @throws UserError E_SHAPE when an axis is unknown, a given shape does not fit or one is far too large, E_INPUT for inputs that are no numbers
  */
@@ -130,7 +133,7 @@ const describe = (input: RuntimeValue): string => `'${input.name}' [${input.shap
 const symbolOf = (length: number | string, axis: number): string =>
   /^\w{1,12}$/.test(String(length)) ? String(length) : 'NCHWD'[axis] || '?';
 
-type Fill = (size: number, random: Random, smallIntegers: boolean) => RuntimeTensor['data'];
+type Fill = (size: number, random: Random, smallIntegers: boolean, below: number) => RuntimeTensor['data'];
 
 const number = (random: Random, smallIntegers: boolean) => (smallIntegers ? random.int(3) - 1 : random.normal());
 
@@ -138,14 +141,14 @@ const fills: Record<Exclude<RuntimeType, 'string' | 'uint4' | 'int4'>, Fill> = {
   float32: (size, random, small) => Float32Array.from({ length: size }, () => number(random, small)),
   float64: (size, random, small) => Float64Array.from({ length: size }, () => number(random, small)),
   float16: (size, random, small) => Uint16Array.from({ length: size }, () => toHalf(number(random, small))),
-  int8: (size, random) => Int8Array.from({ length: size }, () => random.int(4)),
-  uint8: (size, random) => Uint8Array.from({ length: size }, () => random.int(4)),
-  int16: (size, random) => Int16Array.from({ length: size }, () => random.int(4)),
-  uint16: (size, random) => Uint16Array.from({ length: size }, () => random.int(4)),
-  int32: (size, random) => Int32Array.from({ length: size }, () => random.int(4)),
-  uint32: (size, random) => Uint32Array.from({ length: size }, () => random.int(4)),
-  int64: (size, random) => BigInt64Array.from({ length: size }, () => BigInt(random.int(4))),
-  uint64: (size, random) => BigUint64Array.from({ length: size }, () => BigInt(random.int(4))),
+  int8: (size, random, _, below) => Int8Array.from({ length: size }, () => random.int(below)),
+  uint8: (size, random, _, below) => Uint8Array.from({ length: size }, () => random.int(below)),
+  int16: (size, random, _, below) => Int16Array.from({ length: size }, () => random.int(below)),
+  uint16: (size, random, _, below) => Uint16Array.from({ length: size }, () => random.int(below)),
+  int32: (size, random, _, below) => Int32Array.from({ length: size }, () => random.int(below)),
+  uint32: (size, random, _, below) => Uint32Array.from({ length: size }, () => random.int(below)),
+  int64: (size, random, _, below) => BigInt64Array.from({ length: size }, () => BigInt(random.int(below))),
+  uint64: (size, random, _, below) => BigUint64Array.from({ length: size }, () => BigInt(random.int(below))),
   bool: (size, random) => Uint8Array.from({ length: size }, () => random.int(2)),
 };
 
@@ -155,5 +158,5 @@ function fill(input: RuntimeValue, size: number, random: Random, options: InputO
     throw new UserError('E_INPUT', `The input '${input.name}' takes ${input.type ?? 'no tensor'}, not numbers.`, {
       fix: 'Such a file cannot be run on random inputs.',
     });
-  return make(size, random, options.values === 'small-integers');
+  return make(size, random, options.values === 'small-integers', Math.min(mostIndices, input.below ?? mostIndices));
 }

@@ -133,11 +133,13 @@ function unknownValues(graph: Graph, asked: ReadonlySet<string>): string[] {
     .flatMap(({ outputs }) => outputs.filter(value => !isKnown(value) && !isOpen.has(value)));
 }
 
-/** Values whose lengths other data may change: those that depend on a choice (NonZero, say) or come out of a sub-graph. */
-function dataDependent({ nodes }: Graph): ReadonlySet<string> {
+/** Values whose lengths other data may change: those that depend on a choice (NonZero, say) or come out of a sub-graph that is run as data say. */
+function dataDependent({ nodes, constants }: Graph): ReadonlySet<string> {
   const found = new Set<string>();
-  for (const { operator, inputs, outputs, captures, proto } of nodes) {
-    const hasBody = proto.attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0);
+  for (const { operator, opType, inputs, outputs, captures, proto } of nodes) {
+    // An If that always takes the same branch hands on what that computes.
+    const isSettled = opType === 'If' && constants.has(inputs[0]);
+    const hasBody = !isSettled && proto.attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0);
     const depends = [...inputs, ...captures].some(value => found.has(value));
     if (operator?.discrete || hasBody || depends) for (const output of outputs) found.add(output);
   }

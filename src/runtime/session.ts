@@ -7,6 +7,7 @@ import { readModel } from '../onnx/read.ts';
 import { writeModel } from '../onnx/write.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { type Answers, ChildEnded, type Order, type RuntimeChild, startChild } from './child.ts';
+import { indexBounds } from './index-bounds.ts';
 
 /** What ONNX Runtime can feed and fetch; bfloat16 and 8-bit floats are not among them. */
 export interface RuntimeData {
@@ -45,6 +46,8 @@ export interface RuntimeValue {
   readonly type: RuntimeType | null;
   /** Axes of unknown length by their symbol, which may be ''. Also empty when the file does not say the rank. */
   readonly shape: readonly (number | string)[];
+  /** Of integers that look something up: how many there are to look up. */
+  readonly below?: number;
 }
 
 /** `none` runs the graph as it is written: the optimiser of some versions is wrong on some graphs. */
@@ -102,8 +105,9 @@ export interface Session {
  */
 export async function openSession(path: string, options: SessionOptions = {}): Promise<Session> {
   // The runtime opens whatever the file names.
-  checkExternal(readModel(path));
-  return open(path, path, options);
+  const model = readModel(path);
+  checkExternal(model);
+  return open(path, path, model, options);
 }
 
 /**
@@ -117,7 +121,7 @@ export async function openModel(model: OnnxModel, options: SessionOptions = {}, 
   try {
     const path = join(folder, 'model.onnx');
     writeModel(model, path);
-    return await open(path, name ?? model.graph.name, options);
+    return await open(path, name ?? model.graph.name, model, options);
   } finally {
     remove();
   }
@@ -136,7 +140,7 @@ function currentChild(): RuntimeChild {
   return child;
 }
 
-async function open(path: string, name: string, options: SessionOptions): Promise<Session> {
+async function open(path: string, name: string, model: OnnxModel, options: SessionOptions): Promise<Session> {
   const { threads = 1, optimize = 'all' } = options;
   if (!Number.isInteger(threads) || threads < 1) throw new RangeError(`${threads} threads`);
   const child = currentChild();
@@ -144,11 +148,12 @@ async function open(path: string, name: string, options: SessionOptions): Promis
     asked(child, order, seconds, name, path, what);
   const loading = { op: 'open', path: resolve(path), threads, optimize } as const;
   const { session, inputs, outputs } = await ask(loading, limitOf(options, 0), 'could not load');
+  const bounds = indexBounds(model);
   return {
     name,
     threads,
     optimize,
-    inputs,
+    inputs: inputs.map(input => ({ ...input, below: bounds.get(input.name) })),
     outputs,
     async run(feeds, wanted) {
       const order = { op: 'run', session, feeds: Object.entries(feeds), outputs: wanted } as const;

@@ -313,10 +313,43 @@ test('an error that the full file shows by itself is rounding, and said to be; a
   expect(certificate.maxRelError).toBeGreaterThan(1e-4);
   expect(certificate.notes).toContainEqual(expect.stringMatching(/^'Y' is off by .* of its scale, which is rounding/));
   expect(certificate.outputs[0].limit).toBeLessThanOrEqual(1e-3);
-  // Ten times as much is too much to tell a right file from a wrong one.
+  // Ten times as much is too much to tell a right file from a wrong one by its answers.
   const worse = magnifying(65536);
-  const failed = await judge(worse, cutFile(worse, kept), kept, { values: 'normal' });
-  expect(failed).toMatchObject({ passed: false, failure: expect.stringContaining('off by') });
+  const byLayer = await judge(worse, cutFile(worse, kept), kept, { values: 'normal' });
+  expect(byLayer).toMatchObject({ passed: true, inputs: 16 });
+  expect(byLayer.maxRelError).toBeLessThan(1e-4);
+  expect(byLayer.notes[0]).toMatch(/^The output 'Y' is off by .*\. Layer by layer, each given what it gets .* agree/);
+});
+
+test('layers that magnify every rounding are compared one by one, and a wrong one among them is found', async () => {
+  const mean = operators.get('::ReduceMean')!;
+  const careless = tableWith({ ...mean, couple: (_, r) => void r.sums(0, 1) });
+  const folding = (isWrong: boolean): OnnxModel => {
+    const g = new GraphBuilder({ name: 'folding' });
+    const random = stream(7, 'folding');
+    const weight = (name: string, dims: number[], scale: number) =>
+      g.initializer(
+        name,
+        Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => random.normal() * scale),
+        dims,
+      );
+    let x = g.input('X', ['N', 3, 6, 6]);
+    for (let layer = 0, from = 3; layer < 12; layer++, from = 48) {
+      const kernel = weight(`w${layer}`, [48, from, 3, 3], 6 * (9 * from) ** -0.5);
+      x = g.node('Sin', [g.node('Conv', [x, kernel], { pads: [1, 1, 1, 1] })]);
+      if (isWrong && layer === 4) x = g.node('Mul', [x, g.node('ReduceMean', [x], { axes: [1] })]);
+    }
+    g.output(g.node('Conv', [x, weight('head', [4, 48, 1, 1], 0.2)], {}, { output: 'Y' }), ['N', 4, 6, 6]);
+    return g.model();
+  };
+  for (const isWrong of [false, true]) {
+    const full = folding(isWrong);
+    const kept = unevenPlan(full, 1, careless);
+    const small = cutFile(full, kept, careless);
+    const certificate = await judge(full, small, kept, { values: 'normal', operators: careless });
+    expect(certificate.passed).toBe(!isWrong);
+    if (!isWrong) expect(certificate.notes[0]).toMatch(/off by .* Layer by layer, each given/);
+  }
 });
 
 test('how much an output rounds is measured on the inputs where that output is off', async () => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { buildGraph } from '../../src/graph/graph.ts';
-import { elemTypeOf, type OnnxModel, readModel, shapeOf } from '../../src/onnx/index.ts';
+import { elemTypeOf, GraphBuilder, type OnnxModel, readModel, shapeOf } from '../../src/onnx/index.ts';
 import { operators } from '../../src/ops/index.ts';
 import { finiteInputs } from '../../src/runtime/inputs.ts';
 import { probeShapes, withProbedShapes } from '../../src/runtime/probe.ts';
@@ -45,6 +45,29 @@ describe('what no rule knows is declared', () => {
     const info = from.graph.valueInfo.find(value => value.name === name);
     return info && { type: elemTypeOf(info), shape: shapeOf(info) };
   };
+
+  test('behind an If that always takes the same branch, and behind no other', async () => {
+    const branch = (by: string) => {
+      const inner = new GraphBuilder({ name: by });
+      inner.output(
+        inner.node('Mul', ['X', inner.initializer(`${by}.factor`, Float32Array.of(2), [])], {}, { output: by }),
+      );
+      return inner.graphProto();
+    };
+    for (const isSettled of [true, false]) {
+      const chosen = netOf(
+        (g, x) => {
+          const length = g.op('Gather', [g.op('Shape', [x]), g.ints('axis', isSettled ? 1 : 0)]);
+          const condition = g.op('Equal', [length, g.ints('three', 3)]);
+          const y = g.op('If', [condition], { then_branch: branch('yes'), else_branch: branch('no') }, 'choice');
+          return g.conv(y, 3, 4, { name: 'c' });
+        },
+        { shape: ['N', 3, 8, 8] },
+      );
+      const probed = await withProbedShapes(buildGraph(chosen, operators));
+      expect(shapeIn(probed.model, 'choice')).toEqual(isSettled ? { type: 1, shape: ['N', 3, 8, 8] } : undefined);
+    }
+  });
 
   test('behind a fused operator: the batch keeps its symbol', async () => {
     const fused = netOf(
