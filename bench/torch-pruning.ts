@@ -72,6 +72,7 @@ const sourceOf = (model: OnnxModel, coupling: Coupling): Source => ({
   priced: coupling,
   shapes: {},
   probed: [],
+  computed: [],
   planned: null,
   admissible: admissibleWidths(coupling, { keep: [], only: [], round: 1, minKeep: 0.1 }),
   couplingSeconds: 0,

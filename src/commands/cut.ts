@@ -17,7 +17,7 @@ import { budgetIfAsked } from './budget-options.ts';
 import { type Context, defineCommand, flagOf } from './command.ts';
 import type { CostChange } from './outcome.ts';
 import { checkOutputs, externalFilesOf } from './outputs.ts';
-import { choose, openSource, readFull, type Source, selectionOptions } from './selection.ts';
+import { choose, computedNote, openSource, readFull, type Source, selectionOptions } from './selection.ts';
 
 export interface CutResult {
   readonly model: string;
@@ -74,7 +74,12 @@ export const command = defineCommand({
     const counts = kept.map(channels => channels.length);
     refuseIdentity(source, counts, values);
     const plan = planOf(coupling, kept);
-    const note = { ...about, ...coupling.options, ...(values.sealInputs ? { sealInputs: true } : {}) };
+    const note = {
+      ...about,
+      ...coupling.options,
+      ...(values.sealInputs ? { sealInputs: true } : {}),
+      ...(source.computed.length > 0 ? { computed: source.computed.length } : {}),
+    };
     const cut = withOwnDeclarations(cutModel(coupling, kept), path, source, values);
     const small = described(cut, { ...note, plan: plan.graph, version });
     const certificate = await writeProven(small, source, kept, values, context);
@@ -96,7 +101,10 @@ export const command = defineCommand({
       bytes: change('size'),
       widths: coupling.groups.map(({ name, size }, g) => ({ group: name, size, kept: counts[g] })),
       certificate,
-      notes: values.apply === undefined && values.round === 1 ? unevenNote(source, counts) : [],
+      notes: [
+        ...computedNote(source),
+        ...(values.apply === undefined && values.round === 1 ? unevenNote(source, counts) : []),
+      ],
       exitCode: passed ? 0 : 1,
     };
   },

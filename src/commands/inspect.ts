@@ -12,7 +12,7 @@ import { budgetIfAsked } from './budget-options.ts';
 import { defineCommand } from './command.ts';
 import { pictureOf } from './inspect-picture.ts';
 import { checkOutputs, externalFilesOf } from './outputs.ts';
-import { type Choice, choose, openSource, type Source, selectionOptions } from './selection.ts';
+import { type Choice, choose, computedNote, openSource, type Source, selectionOptions } from './selection.ts';
 
 /** A group of coupled channels. */
 export interface InspectedGroup {
@@ -64,6 +64,8 @@ export interface Inspection {
         readonly criterion: string;
         readonly scope: string;
       });
+  /** What was done to the file before it was looked at. */
+  readonly notes: readonly string[];
   readonly seconds: { readonly coupling: number };
   readonly exitCode: 0 | 1;
 }
@@ -124,6 +126,7 @@ export const command = defineCommand({
         criterion: options.criterion,
         scope: options.scope,
       },
+      notes: computedNote(source),
       seconds: { coupling: source.couplingSeconds },
       exitCode: outcome instanceof UserError ? 1 : 0,
     };

@@ -5,6 +5,7 @@ import { budgetFor } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { inEvaluationMode } from '../rewrite/evaluation-mode.ts';
 import { normalisable } from '../rewrite/renorm.ts';
+import { withComputedConstants } from '../runtime/computed-constants.ts';
 import { evaluateFile } from '../runtime/evaluate.ts';
 import { runtimeVersion } from '../runtime/session.ts';
 import { createRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
@@ -21,6 +22,7 @@ import type { RunConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
 import { checkGiven, hashOfModel, settle } from './run-settings.ts';
 import { crowdedNote, threadsToBegin } from './run-threads.ts';
+import { computedNote } from './selection.ts';
 import { coupled, interfaceOf, isFile, modelName, namedModel, refuseForNamed } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
 
@@ -54,6 +56,8 @@ export interface Start extends OpenedData {
   readonly normalised: boolean;
   /** Nodes of a file that was exported in training mode. */
   readonly changed: readonly string[];
+  /** Weights that a file computed from constants. */
+  readonly computed: readonly string[];
 }
 
 /** Check what is given, and open data and model. Nothing is written. */
@@ -63,7 +67,8 @@ export async function openStart(request: Omit<Request, 'method' | 'budget'>, con
   // Needed at the end, so looked for before hours of training.
   await runtimeVersion();
   const read = isFile(name) ? inEvaluationMode(readModel(name), operators) : null;
-  const file = read?.model ?? null;
+  const computed = read && (await withComputedConstants(buildGraph(read.model, operators)));
+  const file = computed ? computed.graph.model : null;
   if (file) interfaceOf(buildGraph(file, operators));
   if (!file) describeNetwork(name); // an unknown name is refused before any data is fetched
   if (!file) refuseForNamed(given);
@@ -104,7 +109,15 @@ export async function openStart(request: Omit<Request, 'method' | 'budget'>, con
   const normalised =
     graph.nodes.some(node => node.opType.endsWith('Normalization')) ||
     (trainedStart && !given.keepFolded && folded.length > 0);
-  return { ...opened, start, coupling, trainedStart, normalised, changed: read?.changed ?? [] };
+  return {
+    ...opened,
+    start,
+    coupling,
+    trainedStart,
+    normalised,
+    changed: read?.changed ?? [],
+    computed: computed?.values ?? [],
+  };
 }
 
 /**
@@ -140,6 +153,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       ...opened.notes,
       ...crowdedNote(given.threads),
       ...evaluationNote(opened.changed),
+      ...computedNote(opened),
       ...droppedNote(plan),
     ];
     const config: RunConfig = {

@@ -12,6 +12,7 @@ import type { KeptChannels } from '../prune/plan.ts';
 import { admissibleWidths } from '../prune/rules.ts';
 import { sealDefaults } from '../rewrite/defaults.ts';
 import { unsharedGraph } from '../rewrite/unshare.ts';
+import { withComputedConstants } from '../runtime/computed-constants.ts';
 import { withProbedShapes } from '../runtime/probe.ts';
 import { UserError } from '../util/errors.ts';
 import { budgetOptions } from './budget-options.ts';
@@ -79,6 +80,8 @@ export interface Source {
   readonly shapes: Readonly<Record<string, readonly number[]>>;
   /** Values whose shapes were found out by running the file. */
   readonly probed: readonly string[];
+  /** Weights that the file computed from constants, and that are constants now. */
+  readonly computed: readonly string[];
   /** What the plan keeps; null without one. */
   readonly planned: KeptChannels | null;
   readonly admissible: Admissible;
@@ -99,8 +102,9 @@ export async function openSource(
   const shapes = parseShapes(selection.shape);
   const read = readFull(path, selection);
   const building = performance.now();
-  const written = unsharedGraph(read, operators);
+  const unshared = unsharedGraph(read, operators);
   const builtIn = performance.now() - building;
+  const { graph: written, values: computed } = await withComputedConstants(unshared);
   checkShapes(written, shapes);
   const probed = await withProbedShapes(written, shapes);
   const start = performance.now();
@@ -116,11 +120,20 @@ export async function openSource(
     priced: countedOnce(open),
     shapes,
     probed: probed.values,
+    computed,
     planned: planned?.kept ?? null,
     admissible: admissibleWidths(coupling, selection),
     couplingSeconds,
   };
 }
+
+/** Says that weights were computed once. */
+export const computedNote = ({ computed }: Pick<Source, 'computed'>): string[] =>
+  computed.length > 0
+    ? [
+        `The file computes ${computed.length} of its weights from constants whenever it runs (${computed[0]}${computed.length > 1 ? ' …' : ''}); they are computed once, since channels could not go otherwise.`,
+      ]
+    : [];
 
 /** @throws UserError E_SHAPE (usage) for a shape of an input that is not there, or that does not fit it */
 function checkShapes({ inputs, types }: Graph, shapes: Source['shapes']): void {

@@ -6,6 +6,7 @@ import { operators } from '../ops/index.ts';
 import type { KeptChannels } from '../prune/plan.ts';
 import { unsharedGraph } from '../rewrite/unshare.ts';
 import { type Certificate, certify } from '../runtime/certificate.ts';
+import { withComputedConstants } from '../runtime/computed-constants.ts';
 import { withProbedShapes } from '../runtime/probe.ts';
 import { percent, table } from '../util/format.ts';
 import { type Context, defineCommand } from './command.ts';
@@ -42,7 +43,7 @@ export const command = defineCommand({
   async run(files, values, context) {
     const small = readModel(files.small);
     const shapes = parseShapes(values.shape);
-    const written = unsharedGraph(readFull(files.full, values), operators);
+    const { graph: written } = await withComputedConstants(unsharedGraph(readFull(files.full, values), operators));
     const { model: full } = await withProbedShapes(written, shapes);
     const { kept, coupling } = readPlanFile(
       values.plan,

@@ -33,14 +33,14 @@ export function wallsOf({ graph, walled }: Coupling): Wall[] {
   });
 }
 
-/** Why the weights inside a node are out of reach; null where it holds none. */
+/** Why the weights that a node holds are out of reach; null where it holds none. */
 function sealedBy(node: GraphNode, graph: Graph): string | null {
   const why = whyUncounted(graph, node);
   if (why === null) return null;
   if (node.operator) return `what ${node.opType} '${node.name}' computes is in a sub-graph`;
   return graph.model.functions.has(`${node.domain}::${node.opType}`)
     ? `what ${node.opType} '${node.name}' computes is in a function of the file`
-    : null;
+    : `${why} ('${node.name}')`;
 }
 
 /** The node that a reason names in quotes; names may hold quotes themselves. */
@@ -82,7 +82,8 @@ const unlocks: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Whether a node only depends on constants: how weights look that are normalised before they are used. */
-const isComputedOnce = (node: GraphNode, { fixed }: Graph): boolean => node.outputs.every(value => fixed.has(value));
+export const isComputedOnce = (node: GraphNode, { fixed }: Graph): boolean =>
+  node.outputs.every(value => !value || fixed.has(value));
 
 const computedOnce =
   'It is computed from constants alone: have it computed once (onnxsim, or the basic optimisation of ONNX Runtime), and prune that file.';

@@ -64,7 +64,7 @@ export function renderCut(report: CutReport): string {
     proof(report.certificate),
     ...(report.notes.length > 0 ? [report.notes.join('\n')] : []),
     file === null
-      ? `Nothing was written in place of ${printable(model)}'s cut.`
+      ? `Nothing was written: the cut of ${printable(model)} is not proven.`
       : [`Wrote ${printable(file)}`, ...(plan === null ? [] : [`the plan ${printable(plan)}`])].join(' and '),
   ].join('\n\n');
 }

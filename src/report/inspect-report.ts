@@ -37,6 +37,7 @@ export interface InspectReport {
     readonly criterion: string;
     readonly scope: string;
   };
+  readonly notes: readonly string[];
 }
 
 /** An inspection for people. */
@@ -52,6 +53,7 @@ export function renderInspection(report: InspectReport): string {
     ...(walls.length > 0 ? [wallList(walls)] : []),
     costTable(report),
     ...(report.budget ? [verdict(report.budget)] : []),
+    ...report.notes.map(printable),
     ...(report.html === null ? [] : [`Drew ${printable(report.html)}`]),
   ].join('\n\n');
 }

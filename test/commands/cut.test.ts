@@ -48,6 +48,25 @@ const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
 const chain = (options: Parameters<typeof netOf>[1] = {}) =>
   netOf((g, x) => head(g, g.conv(g.op('Relu', [g.conv(x, 3, 16, { name: 'a' })]), 16, 32, { name: 'b' }), 32), options);
 
+test('a file that standardises its weights is cut, says so, and its plan verifies', async () => {
+  const { model, at } = written(
+    netOf((g, x) => {
+      const weight = g.op('Softmax', [g.weight('w', [8, 3, 3, 3])], { axis: 0 }, 'standard');
+      const a = g.op('Conv', [x, weight], { pads: [1, 1, 1, 1] }, 'a');
+      return head(g, g.conv(g.op('Relu', [a]), 8, 16, { name: 'b' }), 16);
+    }),
+  );
+  const out = at('small.onnx');
+  const result = await cut({ model, out, plan: at('plan.json'), flops: 0.5 });
+  expect(result).toMatchObject({ exitCode: 0, certificate: { passed: true } });
+  expect(result.widths.map(({ size }) => size)).toEqual([8, 16]);
+  expect(result.notes[0]).toContain('computes 1 of its weights from constants');
+  const small = readModel(out);
+  expect(small.graph.nodes.map(({ opType }) => opType)).not.toContain('Softmax');
+  expect(JSON.parse(small.metadata.get('s2h')!)).toMatchObject({ computed: 1 });
+  expect(await verify({ full: model, small: out, plan: at('plan.json') })).toMatchObject({ exitCode: 0 });
+});
+
 test('a residual network is cut to half, certified, and its plan verifies', async () => {
   const { model, at } = written(buildNetwork('resnet8', { channels: 3, size: [16, 16], classes: 4, seed: 1 }));
   const out = at('small.onnx');

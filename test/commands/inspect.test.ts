@@ -192,14 +192,16 @@ test('names out of the file cannot steer the terminal', async () => {
   for (const character of ['\u001b', '\u202e']) expect(out).not.toContain(character);
 });
 
-test('weights that are computed from constants are said to be', async () => {
+test('weights that are computed from constants are computed once, which is said', async () => {
   const computed = netOf((g, x) => {
     const raw = g.initializer('raw', new Float32Array(8 * 3).fill(1), [8, 3, 1, 1]);
     const scaled = g.op('Softmax', [raw], { axis: 0 }, 'scaled');
     return g.conv(g.op('Conv', [x, scaled], {}, 'first'), 8, 4, { name: 'b' });
   });
   const once = await inspect({ model: written('computed', computed) });
-  expect(once.walls.filter(({ unlock }) => unlock?.includes('computed from constants alone'))).toHaveLength(1);
+  expect(once.groups).toMatchObject([{ size: 8 }]);
+  expect(once.notes).toEqual([expect.stringMatching(/^The file computes 1 of its weights from constants .*scaled/)]);
+  expect(command.render(once)).toContain(once.notes[0]);
 });
 
 test('a criterion names every group that it has nothing to go by for', async () => {
