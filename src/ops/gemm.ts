@@ -1,10 +1,18 @@
-import { bias, operator, weight } from '../graph/operator.ts';
+import { bias, type NodeView, operator, type Role, weight } from '../graph/operator.ts';
 import { coupleBroadcast } from './families/broadcast.ts';
+
+/** The weight is the right operand, unless only the left one is a constant of the file. */
+function roles(n: NodeView): Record<number, Role> {
+  if (n.isConstant(0) && !n.isConstant(1)) {
+    return { 0: n.int('transA', 0) ? weight({ out: 1, in: 0 }) : weight({ out: 0, in: 1 }), 2: bias };
+  }
+  return { 1: n.int('transB', 0) ? weight({ out: 0, in: 1 }) : weight({ out: 1, in: 0 }), 2: bias };
+}
 
 /** alpha A B + beta C. https://onnx.ai/onnx/operators/onnx__Gemm.html (1, 6, 7, 9, 11, 13) */
 export const Gemm = operator('Gemm', {
-  roles: n => ({ 1: n.int('transB', 0) ? weight({ out: 0, in: 1 }) : weight({ out: 1, in: 0 }), 2: bias }),
-  foldable: [1, 2],
+  roles,
+  foldable: [0, 1, 2],
   shape(n) {
     const rows = n.shape(0)[n.int('transA', 0) ? 1 : 0];
     return [{ elemType: n.type(0).elemType, shape: [rows, n.shape(1)[n.int('transB', 0) ? 0 : 1]] }];

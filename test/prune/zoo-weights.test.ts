@@ -138,6 +138,25 @@ describe('linear layers', () => {
       ),
     { groups: { w: 8 } },
   );
+  for (const [transA, bias] of [
+    [0, true],
+    [1, true],
+    [0, false],
+  ] as const) {
+    inZoo(
+      `Gemm with the weight on the left (transA ${transA}, ${bias ? 'a' : 'no'} bias)`,
+      () =>
+        netOf(
+          (g, x) => {
+            const w = g.weight('w', transA ? [6, 8] : [8, 6]);
+            const y = relu(g, g.op('Gemm', [w, x, ...(bias ? [g.weight('b', [8, 1])] : [])], { transA }));
+            return g.op('Gemm', [g.weight('v', [3, 8]), y]);
+          },
+          { shape: [6, 2] },
+        ),
+      { groups: { w: 8 } },
+    );
+  }
   inZoo(
     'MatMul with the weight on the left',
     () =>
