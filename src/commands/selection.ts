@@ -103,14 +103,14 @@ export async function openSource(
   const read = readFull(path, selection);
   const building = performance.now();
   const unshared = unsharedGraph(read, operators);
+  const { graph: written, values: computed, coupling: found } = await withComputedConstants(unshared, selection);
   const builtIn = performance.now() - building;
-  const { graph: written, values: computed } = await withComputedConstants(unshared);
   checkShapes(written, shapes);
   const probed = await withProbedShapes(written, shapes);
   const start = performance.now();
   const graph = probed.values.length > 0 ? buildGraph(probed.model, operators) : written;
   const planned = plan === undefined ? null : readPlanFile(plan, graph);
-  const coupling = planned?.coupling ?? coupleGraph(graph, selection);
+  const coupling = planned?.coupling ?? (graph === found?.graph ? found : coupleGraph(graph, selection));
   const couplingSeconds = (builtIn + performance.now() - start) / 1000;
   const isGiven = Object.keys(shapes).length > 0;
   const open = isGiven ? { ...coupling, graph: buildGraph(probed.priced, operators, { shapes }) } : coupling;

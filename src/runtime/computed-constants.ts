@@ -2,7 +2,7 @@ import { isReal } from '../graph/constants.ts';
 import type { Graph, GraphNode } from '../graph/graph.ts';
 import { type OnnxModel, tensorOf, valueInfo } from '../onnx/index.ts';
 import { unusedNow, withoutDead } from '../prune/dead.ts';
-import { coupleGraph } from '../prune/groups.ts';
+import { type Coupling, type CouplingOptions, coupleGraph } from '../prune/groups.ts';
 import { isComputedOnce, wallsOf } from '../prune/walls.ts';
 import { unsharedGraph } from '../rewrite/unshare.ts';
 import { UserError } from '../util/errors.ts';
@@ -14,6 +14,8 @@ export interface Computed {
   readonly graph: Graph;
   /** Values that were computed once. */
   readonly values: readonly string[];
+  /** The graph's coupled channels, where they had to be found. */
+  readonly coupling: Coupling | null;
 }
 
 /**
@@ -21,11 +23,12 @@ export interface Computed {
  * could not go before (a normalisation over them): the runtime computes them once, and they become constants. Others, and
  * files that the runtime does not run, stay as they are.
  */
-export async function withComputedConstants(graph: Graph): Promise<Computed> {
+export async function withComputedConstants(graph: Graph, options?: CouplingOptions): Promise<Computed> {
   const { model } = graph;
-  const left: Computed = { graph, values: [] };
-  if (!graph.nodes.some(node => holdsWeights(graph, node))) return left;
-  const values = blockedWeights(graph);
+  if (!graph.nodes.some(node => holdsWeights(graph, node))) return { graph, values: [], coupling: null };
+  const coupling = coupleGraph(graph, options);
+  const left: Computed = { graph, values: [], coupling };
+  const values = blockedWeights(coupling);
   if (values.length === 0) return left;
   const found = await computed(partOf(model, new Map(), values));
   if (!found) return left;
@@ -47,7 +50,7 @@ export async function withComputedConstants(graph: Graph): Promise<Computed> {
       inputs: [...model.graph.inputs.filter(({ name }) => !unused.has(name)), ...listed],
     },
   };
-  return { graph: unsharedGraph(changed, graph.operators), values };
+  return { graph: unsharedGraph(changed, graph.operators), values, coupling: null };
 }
 
 /** Whether a node makes real numbers out of constants alone. */
@@ -59,9 +62,10 @@ const holdsWeights = (graph: Graph, node: GraphNode): boolean =>
   isReal(graph.types.get(node.outputs[0])?.elemType ?? 0);
 
 /** Where constants end: values made of them alone, on the way from a wall to nodes that read something else too. */
-function blockedWeights(graph: Graph): string[] {
+function blockedWeights(coupling: Coupling): string[] {
+  const { graph } = coupling;
   const byName = new Map(graph.nodes.map(node => [node.name, node]));
-  const walls = wallsOf(coupleGraph(graph)).flatMap(({ node }) => (node ? [byName.get(node.name)!] : []));
+  const walls = wallsOf(coupling).flatMap(({ node }) => (node ? [byName.get(node.name)!] : []));
   const waiting = walls.filter(node => isComputedOnce(node, graph));
   const seen = new Set(waiting);
   const values = new Set<string>();

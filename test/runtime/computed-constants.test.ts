@@ -47,7 +47,7 @@ test('weights that a normalisation is computed over become constants, and the an
 test('a file without such weights stays as it is', async () => {
   const plain = netOf((g, x) => g.conv(g.op('Relu', [g.conv(x, 3, 8, { name: 'a' })]), 8, 4, { name: 'b' }));
   const graph = buildGraph(plain, operators);
-  expect(await withComputedConstants(graph)).toEqual({ graph, values: [] });
+  expect(await withComputedConstants(graph)).toEqual({ graph, values: [], coupling: null });
   // Scaled in the graph, which channels pass through.
   const scaled = netOf((g, x) => {
     const weight = g.op('Mul', [g.weight('w', [8, 3, 3, 3]), g.initializer('s', Float32Array.of(0.5), [])]);
