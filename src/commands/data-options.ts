@@ -84,8 +84,8 @@ export interface OpenedData extends Feeding {
 
 /**
  * Open the data set that the options name and settle how its images are fed to the network.
- * @throws UserError E_OPTION (usage) for a split of a data set that has its own and a place of one without a name, those of `openDataset` and
- *   `resolvePreprocessing`
+ * @throws UserError E_OPTION (usage) for a split of a data set that has its own and a place of one without a name, those
+ *   of `openDataset` and `resolvePreprocessing`
  */
 export async function openData(
   options: DataValues & PreprocessingValues,

@@ -133,7 +133,10 @@ function unknownValues(graph: Graph, asked: ReadonlySet<string>): string[] {
     .flatMap(({ outputs }) => outputs.filter(value => !isKnown(value) && !isOpen.has(value)));
 }
 
-/** Values whose lengths other data may change: those that depend on a choice (NonZero, say) or come out of a sub-graph that is run as data say. */
+/**
+ * Values whose lengths other data may change: those that depend on a choice (NonZero, say), or come out of a sub-graph
+ * that runs as the data say.
+ */
 function dataDependent({ nodes, constants }: Graph): ReadonlySet<string> {
   const found = new Set<string>();
   for (const { operator, opType, inputs, outputs, captures, proto } of nodes) {
