@@ -13,11 +13,18 @@ import { withoutDeclared } from '../runtime/probe.ts';
 import { destination, writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { version } from '../util/version.ts';
-import { budgetIfAsked } from './budget-options.ts';
 import { type Context, defineCommand, flagOf } from './command.ts';
 import type { CostChange } from './outcome.ts';
 import { checkOutputs, externalFilesOf } from './outputs.ts';
-import { choose, computedNote, openSource, readFull, type Source, selectionOptions } from './selection.ts';
+import {
+  choose,
+  computedNote,
+  openSource,
+  readFull,
+  type Source,
+  selectedBudget,
+  selectionOptions,
+} from './selection.ts';
 
 export interface CutResult {
   readonly model: string;
@@ -119,7 +126,7 @@ const unevenNote = ({ coupling }: Source, counts: readonly number[]): string[] =
 
 /** @throws UserError E_OPTION (usage) unless there is either a budget or a plan */
 function checkOptions(values: Options): void {
-  const asked = budgetIfAsked(values);
+  const asked = selectedBudget(values);
   const refuse = (what: string, fix: string) => new UserError('E_OPTION', what, { fix, usage: true });
   if (values.apply === undefined && !asked)
     throw refuse('Neither a budget nor a plan is given.', 'Say what may be kept, --flops 0.5, or --apply plan.json.');
@@ -140,7 +147,7 @@ function chosen(source: Source, values: Options): { kept: KeptChannels; about: o
   if (source.planned) {
     return { kept: source.planned, about: { role: 'cut' } };
   }
-  const asked = budgetIfAsked(values)!;
+  const asked = selectedBudget(values)!;
   const { kept } = choose(source, asked, values);
   const { criterion, scope, keep, only, round, minKeep, seed } = values;
   const rules = { round, minKeep, ...(keep.length ? { keep } : {}), ...(only.length ? { only } : {}) };

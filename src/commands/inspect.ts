@@ -8,11 +8,18 @@ import { renderPicture } from '../report/graph-page.ts';
 import { renderInspection } from '../report/inspect-report.ts';
 import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
-import { budgetIfAsked } from './budget-options.ts';
 import { defineCommand } from './command.ts';
 import { pictureOf } from './inspect-picture.ts';
 import { checkOutputs, externalFilesOf } from './outputs.ts';
-import { type Choice, choose, computedNote, openSource, type Source, selectionOptions } from './selection.ts';
+import {
+  type Choice,
+  choose,
+  computedNote,
+  openSource,
+  type Source,
+  selectedBudget,
+  selectionOptions,
+} from './selection.ts';
 
 /** A group of coupled channels. */
 export interface InspectedGroup {
@@ -87,7 +94,7 @@ export const command = defineCommand({
     'inspect detector.onnx --shape images=1,3,640,640 --params 0.5 --round 8 --keep *head*',
   ],
   async run({ model: file }, options): Promise<Inspection> {
-    const asked = budgetIfAsked(options);
+    const asked = selectedBudget(options);
     const source = await openSource(file, options);
     checkOutputs({ read: [file, ...externalFilesOf(source.model)], others: [options.html] });
     const { coupling, admissible } = source;

@@ -15,7 +15,7 @@ import { unsharedGraph } from '../rewrite/unshare.ts';
 import { withComputedConstants } from '../runtime/computed-constants.ts';
 import { withProbedShapes } from '../runtime/probe.ts';
 import { UserError } from '../util/errors.ts';
-import { budgetOptions } from './budget-options.ts';
+import { budgetIfAsked, budgetOptions } from './budget-options.ts';
 import { couplingOptions } from './coupling-options.ts';
 import { parseShapes, shapeOption } from './model-file.ts';
 import { readPlanFile } from './plan-file.ts';
@@ -29,6 +29,7 @@ export const sealOption = z
 /** What may go, and by what it is chosen: the options that `inspect` and `cut` share. */
 export const selectionOptions = {
   ...budgetOptions,
+  size: z.number().positive().optional().describe('another name for --bytes'),
   criterion: z.enum(importanceNames).default('l1').describe('by what channels are ranked'),
   scope: z
     .enum(scopes)
@@ -67,6 +68,18 @@ export function readFull(path: string, { sealInputs }: Pick<Selection, 'sealInpu
     fix: 'Leave it out.',
     usage: true,
   });
+}
+
+/** The budget among the options, null without one. @throws UserError E_BUDGET (usage) for several */
+export function selectedBudget({ size, ...asked }: Pick<Selection, 'flops' | 'params' | 'bytes' | 'size'>) {
+  const bytes = size !== undefined && asked.bytes === undefined ? size : asked.bytes;
+  if (size !== undefined && bytes !== size) {
+    throw new UserError('E_BUDGET', '--bytes and --size differ, and are one budget.', {
+      fix: 'Leave one of them out.',
+      usage: true,
+    });
+  }
+  return budgetIfAsked({ ...asked, bytes });
 }
 
 /** A file whose channels may go. */

@@ -48,6 +48,18 @@ const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
 const chain = (options: Parameters<typeof netOf>[1] = {}) =>
   netOf((g, x) => head(g, g.conv(g.op('Relu', [g.conv(x, 3, 16, { name: 'a' })]), 16, 32, { name: 'b' }), 32), options);
 
+test('the size of the constants is a budget by two names', async () => {
+  const { model, at } = written(buildNetwork('resnet8', { channels: 3, size: [16, 16], classes: 4, seed: 1 }));
+  const [bytes, size] = [
+    await cut({ model, out: at('bytes.onnx'), bytes: 0.5 }),
+    await cut({ model, out: at('size.onnx'), size: 0.5 }),
+  ];
+  expect(size.widths).toEqual(bytes.widths);
+  expect(size.bytes.ratio).toBeLessThanOrEqual(0.5);
+  const both = await refusal(cut({ model, out: at('both.onnx'), size: 0.5, bytes: 0.6 }));
+  expect([both.code, both.exitCode]).toEqual(['E_BUDGET', 2]);
+});
+
 test('a file that standardises its weights is cut, says so, and its plan verifies', async () => {
   const { model, at } = written(
     netOf((g, x) => {
