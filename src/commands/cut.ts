@@ -14,17 +14,10 @@ import { destination, writeAtomic } from '../util/atomic.ts';
 import { messageOf, UserError } from '../util/errors.ts';
 import { version } from '../util/version.ts';
 import { type Context, defineCommand, flagOf } from './command.ts';
+import { computedNote } from './model-file.ts';
 import type { CostChange } from './outcome.ts';
 import { checkOutputs, externalFilesOf } from './outputs.ts';
-import {
-  choose,
-  computedNote,
-  openSource,
-  readFull,
-  type Source,
-  selectedBudget,
-  selectionOptions,
-} from './selection.ts';
+import { choose, openSource, readFull, type Source, selectedBudget, selectionOptions } from './selection.ts';
 
 export interface CutResult {
   readonly model: string;
@@ -109,7 +102,7 @@ export const command = defineCommand({
       widths: coupling.groups.map(({ name, size }, g) => ({ group: name, size, kept: counts[g] })),
       certificate,
       notes: [
-        ...computedNote(source),
+        ...computedNote(source.computed),
         ...(values.apply === undefined && values.round === 1 ? unevenNote(source, counts) : []),
       ],
       exitCode: passed ? 0 : 1,

@@ -10,16 +10,9 @@ import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
 import { defineCommand } from './command.ts';
 import { pictureOf } from './inspect-picture.ts';
+import { computedNote } from './model-file.ts';
 import { checkOutputs, externalFilesOf } from './outputs.ts';
-import {
-  type Choice,
-  choose,
-  computedNote,
-  openSource,
-  type Source,
-  selectedBudget,
-  selectionOptions,
-} from './selection.ts';
+import { type Choice, choose, openSource, type Source, selectedBudget, selectionOptions } from './selection.ts';
 
 /** A group of coupled channels. */
 export interface InspectedGroup {
@@ -133,7 +126,7 @@ export const command = defineCommand({
         criterion: options.criterion,
         scope: options.scope,
       },
-      notes: computedNote(source),
+      notes: computedNote(source.computed),
       seconds: { coupling: source.couplingSeconds },
       exitCode: outcome instanceof UserError ? 1 : 0,
     };

@@ -69,3 +69,11 @@ export function parseShapes(values: readonly string[] = []): Record<string, read
   }
   return shapes;
 }
+
+/** Says that weights of a file were computed once. @param computed their names */
+export const computedNote = (computed: readonly string[]): string[] =>
+  computed.length > 0
+    ? [
+        `The file computes ${computed.length} of its weights from constants whenever it runs (${computed[0]}${computed.length > 1 ? ' …' : ''}); they are computed once, since channels could not go otherwise.`,
+      ]
+    : [];

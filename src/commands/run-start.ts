@@ -16,13 +16,12 @@ import { describeNetwork } from '../zoo/index.ts';
 import type { Context } from './command.ts';
 import { type OpenedData, openData } from './data-options.ts';
 import { pricedFor } from './image-shapes.ts';
-import { imageNetworkOf } from './model-file.ts';
+import { computedNote, imageNetworkOf } from './model-file.ts';
 import { rooted } from './rooted.ts';
 import type { RunConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
 import { checkGiven, hashOfModel, settle } from './run-settings.ts';
 import { crowdedNote, threadsToBegin } from './run-threads.ts';
-import { computedNote } from './selection.ts';
 import { coupled, interfaceOf, isFile, modelName, namedModel, refuseForNamed } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
 
@@ -153,7 +152,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       ...opened.notes,
       ...crowdedNote(given.threads),
       ...evaluationNote(opened.changed),
-      ...computedNote(opened),
+      ...computedNote(opened.computed),
       ...droppedNote(plan),
     ];
     const config: RunConfig = {

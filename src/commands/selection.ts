@@ -140,14 +140,6 @@ export async function openSource(
   };
 }
 
-/** Says that weights were computed once. */
-export const computedNote = ({ computed }: Pick<Source, 'computed'>): string[] =>
-  computed.length > 0
-    ? [
-        `The file computes ${computed.length} of its weights from constants whenever it runs (${computed[0]}${computed.length > 1 ? ' …' : ''}); they are computed once, since channels could not go otherwise.`,
-      ]
-    : [];
-
 /** @throws UserError E_SHAPE (usage) for a shape of an input that is not there, or that does not fit it */
 function checkShapes({ inputs, types }: Graph, shapes: Source['shapes']): void {
   for (const [name, lengths] of Object.entries(shapes)) {

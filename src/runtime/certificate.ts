@@ -109,17 +109,26 @@ export async function certify(request: CertificateRequest): Promise<Certificate>
   if (certificate.passed || certificate.outputs.every(output => output.passed)) return certificate;
   // Networks may carry a last bit on from layer to layer, to other codes or to whatever they magnify it to. Where every
   // layer gets what it gets in the full file, that does not count.
-  const [between, parts] = hasCodes(precision)
-    ? ([precisionOf(coupling.graph, false), ['codes']] as const)
-    : ([precision, ['even', 'odd']] as const);
-  const random = { ...request, images: undefined, ...(hasCodes(precision) ? {} : { batch: 1 }) };
+  const { between, parts, more, fed } = hasCodes(precision)
+    ? {
+        between: precisionOf(coupling.graph, false),
+        parts: ['codes'] as const,
+        more: {},
+        fed: 'with the codes of the full file',
+      }
+    : {
+        between: precision,
+        parts: ['even', 'odd'] as const,
+        more: { batch: 1 },
+        fed: 'each given what it gets in the full file',
+      };
+  const random = { ...request, images: undefined, ...more };
   const byLayer: Certificate[] = [];
   for (const apart of parts) {
     const { certificate: own, complete } = await judged(models, { ...values(apart), replaced: [] }, between, random);
     if (!own.passed || !complete) return certificate;
     byLayer.push(own);
   }
-  const fed = hasCodes(precision) ? 'with the codes of the full file' : 'each given what it gets in the full file';
   const note = `${certificate.failure} Layer by layer, ${fed}, the files agree on random inputs.`;
   return together(byLayer, [note, ...certificate.notes]);
 }

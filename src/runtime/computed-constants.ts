@@ -22,6 +22,7 @@ export interface Computed {
  * Weights that the file computes from constants whenever it runs, standardised for instance, in such a way that channels
  * could not go before (a normalisation over them): the runtime computes them once, and they become constants. Others, and
  * files that the runtime does not run, stay as they are.
+ * @param options how channels are coupled
  */
 export async function withComputedConstants(graph: Graph, options?: CouplingOptions): Promise<Computed> {
   const { model } = graph;
@@ -73,7 +74,8 @@ function blockedWeights(coupling: Coupling): string[] {
     for (const value of node.outputs) {
       for (const { node: user } of graph.consumers.get(value) ?? []) {
         if (!isComputedOnce(user, graph)) {
-          if (holdsWeights(graph, node) && !graph.outputs.includes(value)) values.add(value);
+          if (holdsWeights(graph, node) && !node.outputs.some(output => graph.outputs.includes(output)))
+            values.add(value);
         } else if (!seen.has(user)) {
           seen.add(user);
           waiting.push(user);
