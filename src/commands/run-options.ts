@@ -78,7 +78,12 @@ export const methodOptions = {
     .describe(
       'soft-to-hard distillation, masks alone, or widths given at the start: by L1, in equal ratio, at random (default: s2h)',
     ),
-  recipe: z.enum(['default', 'paper']).optional().describe('paper: the published settings (default: default)'),
+  recipe: z
+    .enum(['default', 'short', 'paper'])
+    .optional()
+    .describe(
+      'short: a search on the first tenth, then the cut network alone, as by default from a trained file; paper: the published settings (default: default)',
+    ),
   routes: z
     .string()
     .regex(routesPattern, 'expected t1 to t6, one-way, bidirectional, or numbers of routes such as 1,2,3,5,7')

@@ -92,6 +92,7 @@ const bound: readonly {
     beside: '--fusion gnorm or sum',
     holds: given => fusionOf(given) !== 'paper',
   },
+  { keys: ['recipe'], beside: '--method s2h or dmp', holds: given => given.recipe !== 'short' || searches(given) },
   { keys: ['keepFolded'], beside: 'a trained file', holds: ({ untrained }) => !untrained },
 ];
 
@@ -139,7 +140,8 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
   const stepsPerEpoch = Math.max(1, Math.floor(at.trainImages / Math.min(batch, at.trainImages)));
   const epochs = given.epochs ?? (given.steps === undefined ? defaultEpochs(at.dataName) : given.steps / stepsPerEpoch);
   const steps = given.steps ?? Math.max(1, Math.round(epochs * stepsPerEpoch));
-  const phases = phasesOf(pick, at.trained && given.method !== 'dmp');
+  const isShort = recipe === 'short' || (at.trained && given.method !== 'dmp');
+  const phases = phasesOf(pick, isShort && (at.trained ? 0 : 0.02));
   const { searchFrom, searchUntil } = phases;
   const isPlain = at.verb === 'train';
   const order = pick('order', isPlain ? 'natural' : at.trained ? 'fisher' : 'l1');
@@ -196,17 +198,18 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
 }
 
 /**
- * From a trained network a short search and then the compact network alone end best; from scratch the widths take the
- * whole run to be found (docs/method-notes.md). DMP, the control, is cut at the end.
+ * From a trained network a short search and then the compact network alone end best; from scratch both views to the
+ * end do at equal steps, the short search at equal time (docs/method-notes.md). DMP, the control, is cut at the end.
+ * @param shortFrom where a short search begins; false for a long one
  * @throws UserError E_OPTION (usage) for phases out of order
  */
 function phasesOf(
   pick: <K extends keyof RunSettings>(key: K, otherwise: RunSettings[K]) => RunSettings[K],
-  isShort: boolean,
+  shortFrom: number | false,
 ): Pick<RunSettings, 'searchFrom' | 'searchUntil' | 'finishFrom'> {
-  const searchFrom = pick('searchFrom', isShort ? 0 : 0.1);
-  const searchUntil = pick('searchUntil', isShort ? 0.1 : 0.7);
-  const finishFrom = pick('finishFrom', isShort ? searchUntil : 1);
+  const searchFrom = pick('searchFrom', shortFrom === false ? 0.1 : shortFrom);
+  const searchUntil = pick('searchUntil', shortFrom === false ? 0.7 : 0.1);
+  const finishFrom = pick('finishFrom', shortFrom === false ? 1 : searchUntil);
   const order = [
     ['--search-from', searchFrom],
     ['--search-until', searchUntil],

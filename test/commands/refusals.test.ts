@@ -57,6 +57,7 @@ test.each([
   [{ labelWeight: 0.5 }, '--label-weight', '--teacher original or soft'],
   [{ finishFrom: 0.8, teacherTemperature: 2 }, '--teacher-temperature', '--teacher original or soft'],
   [{ recipe: 'paper', labelWeight: 0.5 }, '--label-weight', '--teacher original or soft'],
+  [{ recipe: 'short', method: 'uniform' }, '--recipe', '--method s2h or dmp'],
   [{ untrained: true }, '--untrained', 'a model that is a file'],
   [{ keepFolded: true }, '--keep-folded', 'a model that is a file'],
   [{ keepFolded: true, untrained: true }, '--keep-folded', 'a trained file'],

@@ -18,6 +18,17 @@ test.each([
   if (phases) expect([settings.searchFrom, settings.searchUntil, settings.finishFrom]).toEqual(phases);
 });
 
+test('the short recipe: a short search from any start, and its finish where the search ends', () => {
+  const phases = (trained: boolean, given: object) => {
+    const { searchFrom, searchUntil, finishFrom } = settle({ recipe: 'short', ...given }, at(trained));
+    return [searchFrom, searchUntil, finishFrom];
+  };
+  expect(phases(false, {})).toEqual([0.02, 0.1, 0.1]);
+  expect(phases(false, { searchUntil: 0.2 })).toEqual([0.02, 0.2, 0.2]);
+  expect(phases(true, {})).toEqual([0, 0.1, 0.1]);
+  expect(phases(true, { method: 'dmp' })).toEqual([0, 0.1, 0.1]);
+});
+
 test('a weight of the labels is taken where there is a teacher, and refused where there is none', () => {
   expect(settle({ labelWeight: 0.5 }, at(true)).labelWeight).toBe(0.5);
   expect(settle({ method: 'dmp', finishFrom: 0.8, labelWeight: 0.5 }, at(true)).teacher).toBe('original');
