@@ -46,7 +46,7 @@ export const dmp: MethodFactory = context => {
     },
 
     result() {
-      search.freeze();
+      search.stop();
       const { w, kept } = search.masks();
       network.setMask(w);
       network.setKept(kept);

@@ -95,7 +95,7 @@ export const s2h: MethodFactory = context => {
     },
 
     result() {
-      search.freeze();
+      search.stop();
       const { w, kept } = search.masks();
       network.setMask(w);
       network.setKept(kept);

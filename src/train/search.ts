@@ -1,4 +1,4 @@
-import type { Admissible, Budget } from '../prune/budget.ts';
+import { type Admissible, type Budget, fits } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { importance, memberWeights, ranksOf } from '../prune/importance.ts';
 import type { KeptChannels } from '../prune/plan.ts';
@@ -77,6 +77,8 @@ export interface Search {
   sort(values: (name: string) => Float32Array): void;
   /** Land on the budget and move no more. */
   freeze(): void;
+  /** Move no more where nothing is trained afterwards: the counts stay that were, unless they exceed the budget. */
+  stop(): void;
   /** Counts that are given: nothing moves from now on. */
   fix(counts: readonly number[]): void;
   /** The counts that every group may have. */
@@ -93,6 +95,13 @@ export function createSearch(coupling: Coupling, budget: Budget, settings: Searc
   let u: readonly Float64Array[] = groups.map(group => initialLogits(group, temperature, maskStart));
   let ranks: readonly Int32Array[] = groups.map(group => Int32Array.from({ length: group.size }, (_, i) => i));
   let counts: readonly number[] | null = null;
+
+  const freeze = () => {
+    if (counts) return;
+    const landed = snap(budget, groups, u, count, temperature);
+    u = landed.u.map(recentred);
+    counts = landed.counts;
+  };
 
   return {
     budget,
@@ -149,11 +158,12 @@ export function createSearch(coupling: Coupling, budget: Budget, settings: Searc
         ),
       );
     },
-    freeze() {
+    freeze,
+    stop() {
       if (counts) return;
-      const landed = snap(budget, groups, u, count, temperature);
-      u = landed.u.map(recentred);
-      counts = landed.counts;
+      const trained = groups.map((group, g) => masksOf(group, u[g], count, temperature).count);
+      if (fits(budget, trained)) counts = trained;
+      else freeze();
     },
     fix(given) {
       counts = given;

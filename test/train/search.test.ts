@@ -182,6 +182,35 @@ describe.each(seeds(4))('seed %i', seed => {
       expect(search.state()).toEqual({ ...search.state(), counts, u });
     }
   });
+
+  test('stopping leaves counts and masks as they were where they meet the budget, and lands on it where they do not', () => {
+    const random = stream(seed, 'search test');
+    for (const count of ['ceil', 'mean'] as const) {
+      const drawnFrom = searchOf({ count }, 0.5);
+      const state = drawn(drawnFrom, random);
+      drawnFrom.load(state);
+      const { groups } = drawnFrom.masks();
+      const { cost } = drawnFrom.budget;
+      const ratio = cost.at(groups.map(group => group.count)) / cost.full;
+
+      const met = searchOf({ count }, Math.min(1, ratio + 0.1));
+      met.load(state);
+      const before = met.masks();
+      met.stop();
+      expect(met.frozen).toBe(true);
+      expect(met.masks()).toEqual(before);
+
+      const exceeded = searchOf({ count }, 0.8 * ratio);
+      exceeded.load(state);
+      exceeded.stop();
+      const frozen = searchOf({ count }, 0.8 * ratio);
+      frozen.load(state);
+      frozen.freeze();
+      expect(exceeded.state()).toEqual(frozen.state());
+      exceeded.stop();
+      expect(exceeded.state()).toEqual(frozen.state());
+    }
+  });
 });
 
 describe('the order of channels', () => {
