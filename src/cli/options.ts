@@ -77,6 +77,7 @@ const placeholder = (kind: Kind, element?: Kind): string =>
 
 /** The flags of a schema as commander's options: texts with choices and defaults; values are converted, not yet validated. */
 export function optionsOf(schema: z.ZodObject): Option[] {
+  const flags = new Set(Object.keys(schema.shape).map(key => flagOf(key)));
   return Object.entries(schema.shape).flatMap(([key, field]) => {
     const described = describe(field);
     if (described.kind === 'boolean') return booleanOptions(key, described);
@@ -85,7 +86,10 @@ export function optionsOf(schema: z.ZodObject): Option[] {
       `${described.short ? `-${described.short}, ` : ''}${flagOf(key)} <${described.value}>`,
       described.text + defaultText(described) + required,
     );
-    option.argParser((raw: string, before: unknown) => convert(key, described, raw, before));
+    option.argParser((raw: string, before: unknown) => {
+      if (!flags.has(raw)) return convert(key, described, raw, before);
+      throw new UserError('E_OPTION', `${flagOf(key)} needs a value; the option ${raw} follows.`, { usage: true });
+    });
     return [option];
   });
 }

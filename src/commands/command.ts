@@ -98,8 +98,9 @@ export const defineCommand = <const A extends readonly Argument[], S extends z.Z
   command: CommandDefinition<A, S, R>,
 ): CommandDefinition<A, S, R> => command;
 
-/** `--min-kept` for `minKept`. */
-export const flagOf = (key: string): string => `--${key.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`;
+/** `--min-kept` for `minKept`; `--no-per-member` for `perMember` that is false. */
+export const flagOf = (key: string, value?: unknown): string =>
+  `--${value === false ? 'no-' : ''}${key.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`;
 
 /**
  * Options by the command's schema, defaults filled in.
@@ -138,7 +139,7 @@ function reasonOf(issue: z.core.$ZodIssue, value: unknown): string {
 
 function expectation(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_union') {
-    const kinds = issue.errors.flat().map(inner => expectation(inner).replace(/^expected /, ''));
+    const kinds = issue.errors.map(([first]) => expectation(first).replace(/^expected /, ''));
     return `expected ${[...new Set(kinds)].join(' or ')}`;
   }
   const items = 'origin' in issue ? (lengths[issue.origin] ?? '') : '';

@@ -64,6 +64,8 @@ export function frontierIn(directory: string): FrontierRequest | null {
 async function checkFrontier({ model, budgets, options }: FrontierRequest, context: Context): Promise<void> {
   const given = options as unknown as GivenOptions & BudgetOptions;
   const asked = budgets.map(flops => budgetAsked({ ...given, flops }));
+  const twice = budgets.find((budget, i) => budgets.indexOf(budget) !== i);
+  if (twice !== undefined) throw new UserError('E_BUDGET', `The budget ${twice} is given twice.`, { usage: true });
   const opened = await openStart({ verb: 'prune', model, given }, context);
   const { coupling, dataset, preprocessing, trainedStart, normalised } = opened;
   const { round } = settle(given, {
@@ -122,7 +124,7 @@ export function resumeFrontier(
   const asked = rooted(given);
   const own = { ...request.options, model: request.model, flops: request.budgets };
   const finished = existsSync(join(directory, 'result.json'));
-  for (const sentence of checkResumed(asked, own, { directory, finished })) context.say(sentence);
+  for (const sentence of checkResumed(asked, own, { directory, finished, from: request.model })) context.say(sentence);
   return runFrontier(directory, request, runs, context, honouredOf(asked));
 }
 

@@ -1,5 +1,6 @@
 import { hasCheckpoint } from '../train/checkpoint.ts';
 import { isAbort, type Progress } from '../train/loop.ts';
+import { UserError } from '../util/errors.ts';
 import type { Context } from './command.ts';
 import type { StartedRun } from './run-start.ts';
 import { prepareTraining, type TrainingRun } from './training-run.ts';
@@ -47,10 +48,18 @@ export async function completeRun<R>(
   } catch (error) {
     const saved = hasCheckpoint(directory.path);
     if (saved && isAbort(error, context.signal)) return stoppedAt(steps);
-    if (!saved) directory.discard();
-    throw error;
+    if (saved) throw error;
+    directory.discard();
+    throw ofModel(error, directory.path, config.model);
   } finally {
     run?.free();
     directory.release();
   }
+}
+
+/** An error about a copy in a folder that is gone is about the model that the user named. */
+function ofModel(error: unknown, folder: string, model: string): unknown {
+  if (!(error instanceof UserError) || !error.where?.startsWith(`${folder}/`)) return error;
+  const { code, what, fix, exitCode, cause } = error;
+  return new UserError(code, what, { where: model, fix, usage: exitCode === 2, cause });
 }

@@ -25,7 +25,7 @@ export const trainingOptions = {
     .number()
     .positive()
     .optional()
-    .describe('peak learning rate (default: 0.1, from a file 0.05; without BatchNormalization 0.02 and 0.01)'),
+    .describe('peak learning rate (default: 0.1, from a file 0.05; without any normalisation 0.02 and 0.01)'),
   warmup: z
     .number()
     .min(0)
@@ -39,7 +39,7 @@ export const trainingOptions = {
     .number()
     .min(0)
     .optional()
-    .describe('largest norm of the gradient of all parameters, 0: any (default: 0; without BatchNormalization 1)'),
+    .describe('largest norm of the gradient of all parameters, 0: any (default: 0; without any normalisation 1)'),
   labels: z
     .enum(['data', 'none'])
     .optional()
@@ -52,7 +52,7 @@ export const trainingOptions = {
     .boolean()
     .optional()
     .describe(
-      'train a trained file without BatchNormalization as it is, instead of putting one behind its convolutions',
+      'train a trained file without any normalisation as it is, instead of putting a BatchNormalization behind its convolutions',
     ),
   width: z
     .int()

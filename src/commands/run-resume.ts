@@ -5,7 +5,7 @@ import type { Context } from './command.ts';
 import { openData } from './data-options.ts';
 import { rooted } from './rooted.ts';
 import { finishedResult, type RunConfig, readConfig } from './run-config.ts';
-import { checkResumed, hashOfModel } from './run-settings.ts';
+import { checkResumed, hashOfModel, searches } from './run-settings.ts';
 import type { GivenOptions, StartedRun } from './run-start.ts';
 import { threadsToGoOn } from './run-threads.ts';
 import type { TrainingPlan } from './training-run.ts';
@@ -40,6 +40,7 @@ export async function resumeRun(
     const honoured = checkResumed({ ...given, setup: undefined }, own, {
       directory: directory.path,
       finished: ended !== null,
+      from: directory.file(ended !== null && trainedWhole(config) ? 'trained.onnx' : 'start.onnx'),
     });
     if (hashOfModel(directory.file('start.onnx')) !== config.start) {
       throw new UserError('E_RUN_CHANGED', 'start.onnx is not the file that this run began with.', {
@@ -74,6 +75,10 @@ export async function resumeRun(
     throw error;
   }
 }
+
+/** Whether all of the network was trained to the end, also what was cut. */
+const trainedWhole = ({ verb, settings }: RunConfig): boolean =>
+  verb === 'train' || (searches(settings) && settings.finishFrom === 1);
 
 function handedBack(directory: RunDirectory, ended: unknown): EndedRun {
   directory.release();

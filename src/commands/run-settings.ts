@@ -97,7 +97,8 @@ const bound: readonly {
 ];
 
 /** Whether the method looks for widths. */
-const searches = ({ method = 's2h' }: MethodOptions): boolean => method === 's2h' || method === 'dmp';
+export const searches = ({ method = 's2h' }: { readonly method?: RunSettings['method'] }): boolean =>
+  method === 's2h' || method === 'dmp';
 
 const fusionOf = ({ fusion, recipe }: MethodOptions): RunSettings['fusion'] =>
   fusion ?? (recipe === 'paper' ? 'paper' : 'gnorm');
@@ -121,7 +122,7 @@ function refuseIdle(
 ): void {
   const idle = keys.find(key => given[key] !== undefined);
   if (idle === undefined) return;
-  throw new UserError('E_OPTION', `${flagOf(idle)} does nothing here: it belongs to ${beside}.`, {
+  throw new UserError('E_OPTION', `${flagOf(idle, given[idle])} does nothing here: it belongs to ${beside}.`, {
     fix: 'Leave it out.',
     usage: true,
   });
@@ -261,13 +262,14 @@ export const honouredOf = (given: Readonly<Record<string, unknown>>): Record<str
  * What was given together with `--resume`: threads and the place of the data are honoured, anything that equals the
  * run's own setting changes nothing, and the rest is refused by name. The threads of a run that has ended are refused too.
  * @param own the run's settings, its model and data by the same keys
+ * @param run `from`: what a new run would best start from
  * @returns sentences about what is honoured
  * @throws UserError E_RESUME_SETTING (usage)
  */
 export function checkResumed(
   given: Readonly<Record<string, unknown>>,
   own: Readonly<Record<string, unknown>>,
-  run: { readonly directory: string; readonly finished: boolean },
+  run: { readonly directory: string; readonly finished: boolean; readonly from: string },
 ): string[] {
   const changed = Object.entries(given).filter(
     ([key, value]) => value !== undefined && key !== 'resume' && JSON.stringify(value) !== JSON.stringify(own[key]),
@@ -283,7 +285,7 @@ export function checkResumed(
     : 'A run that is resumed keeps its settings:';
   throw new UserError('E_RESUME_SETTING', `${why} ${names.join(', ')}.`, {
     where: run.directory,
-    fix: `Leave them out, or start a new run from ${run.directory}/${run.finished ? 'trained' : 'start'}.onnx (its learning rate schedule begins anew).`,
+    fix: `Leave them out, or start a new run from ${run.from} (its learning rate schedule begins anew).`,
     usage: true,
   });
 }

@@ -8,19 +8,20 @@ import { normalisable } from '../rewrite/renorm.ts';
 import { withComputedConstants } from '../runtime/computed-constants.ts';
 import { evaluateFile } from '../runtime/evaluate.ts';
 import { runtimeVersion } from '../runtime/session.ts';
+import { movesOf } from '../train/method.ts';
 import { createRunDirectory, type RunDirectory, writeJson } from '../train/run-directory.ts';
 import { UserError } from '../util/errors.ts';
 import { percent } from '../util/format.ts';
 import { version } from '../util/version.ts';
 import { describeNetwork } from '../zoo/index.ts';
-import type { Context } from './command.ts';
+import { type Context, flagOf } from './command.ts';
 import { type OpenedData, openData } from './data-options.ts';
 import { pricedFor } from './image-shapes.ts';
 import { computedNote, imageNetworkOf } from './model-file.ts';
 import { rooted } from './rooted.ts';
 import type { RunConfig } from './run-config.ts';
 import type { MethodOptions, TrainingOptions } from './run-options.ts';
-import { checkGiven, hashOfModel, settle } from './run-settings.ts';
+import { checkGiven, hashOfModel, searches, settle } from './run-settings.ts';
 import { crowdedNote, threadsToBegin } from './run-threads.ts';
 import { coupled, interfaceOf, isFile, modelName, namedModel, refuseForNamed } from './starting-model.ts';
 import { batchesOf, type TrainingPlan } from './training-run.ts';
@@ -154,6 +155,7 @@ export async function beginRun(request: Request, context: Context): Promise<Star
       ...evaluationNote(opened.changed),
       ...computedNote(opened.computed),
       ...droppedNote(plan),
+      ...stillNote(plan),
     ];
     const config: RunConfig = {
       format: 's2h-run/1',
@@ -220,6 +222,15 @@ function droppedNote({ dataset, settings }: TrainingPlan): string[] {
     : [];
 }
 
+/** A search without a step that moves the masks finds nothing; the user is told. */
+function stillNote({ settings }: TrainingPlan): string[] {
+  if (!searches(settings) || movesOf(settings, settings.steps) > 0) return [];
+  const { searchFrom, searchUntil, maskEvery, steps } = settings;
+  return [
+    `The masks never move: none of the ${steps} steps does so with --search-from ${searchFrom}, --search-until ${searchUntil} and --mask-every ${maskEvery}. The widths are those of the start, all brought to the budget alike.`,
+  ];
+}
+
 /**
  * A trained file that answers like a coin is fed wrongly.
  * @throws UserError E_NEAR_CHANCE naming the suspects
@@ -267,13 +278,11 @@ const stripped = (options: object): Record<string, unknown> =>
 
 /** The command line that would start a run. */
 export function commandLine(verb: string, model: string, given: GivenOptions, budget: TrainingPlan['budget']): string {
-  const flag = (key: string) => `--${key.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`;
   const quoted = (value: unknown) =>
     /^[\w./:=,@%+-]+$/.test(String(value)) ? String(value) : JSON.stringify(String(value));
   const words = Object.entries(stripped(given)).flatMap(([key, value]) => {
-    if (value === true) return [flag(key)];
-    if (value === false) return [flag(key).replace('--', '--no-')];
-    return [flag(key), quoted(value)];
+    const flag = flagOf(key, value);
+    return typeof value === 'boolean' ? [flag] : [flag, quoted(value)];
   });
   const budgetFlag = budget && { macs: '--flops', params: '--params', size: '--bytes' }[budget.resource];
   return [

@@ -40,7 +40,12 @@ export interface AskedBudget {
 
 /** A budget for training, where counts are multiples of `granularity`. @throws UserError those of {@link budgetOf} */
 export const budgetFor = (coupling: Coupling, asked: AskedBudget, granularity = 1): Budget =>
-  budgetOf(coupling, asked, admissibleSteps(coupling, granularity), 'Choose a budget in that range.');
+  budgetOf(
+    coupling,
+    asked,
+    admissibleSteps(coupling, granularity),
+    `Choose a budget in that range${granularity > 1 ? `, or a smaller step of widths than ${granularity} (--round)` : ''}.`,
+  );
 
 /**
  * A budget that these counts can meet. Nodes whose cost no rule knows, or that depends on the data, are left out: lengths

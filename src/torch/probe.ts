@@ -9,13 +9,17 @@ export function matmulRate(torch: Torch, size = 512): number {
   return torch.scope(() => {
     const a = torch.op('randn')([size, size], 'float32', null, torch.device);
     const mm = torch.op('mm');
-    return (2 * size ** 3) / (bestMs(torch, () => mm(a, a), 200) * 1e6);
+    const [best] = bestMs(torch, [() => mm(a, a)], 200);
+    return (2 * size ** 3) / (best * 1e6);
   });
 }
 
-/** The shortest of the runs that fit a time, after a first one that is not counted; at least two. */
-export function bestMs(torch: Torch, run: () => unknown, budgetMs: number): number {
-  const once = () => {
+/**
+ * The shortest time of each of several runs, in milliseconds, alternating until they have taken a time in all; at least
+ * twice each, after a first one that is not counted. Other work on the machine then slows all of them alike.
+ */
+export function bestMs(torch: Torch, runs: readonly (() => unknown)[], budgetMs: number): number[] {
+  const once = (run: () => unknown) => {
     const start = performance.now();
     torch.scope(() => {
       run();
@@ -24,12 +28,14 @@ export function bestMs(torch: Torch, run: () => unknown, budgetMs: number): numb
     });
     return performance.now() - start;
   };
-  once();
-  let best = once();
-  for (let spent = best; spent < budgetMs; ) {
-    const ms = once();
-    best = Math.min(best, ms);
-    spent += ms;
+  runs.forEach(once);
+  const best = runs.map(() => Number.POSITIVE_INFINITY);
+  for (let spent = 0, round = 0; spent < budgetMs || round < 2; round++) {
+    runs.forEach((run, i) => {
+      const ms = once(run);
+      best[i] = Math.min(best[i], ms);
+      spent += ms;
+    });
   }
   return best;
 }

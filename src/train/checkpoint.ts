@@ -85,7 +85,7 @@ function refuseNotFinite(tensors: Readonly<Record<string, SafeTensor>>, step: nu
       'E_NOT_FINITE',
       `After step ${step} '${name}' holds numbers that are not finite: the training has diverged.`,
       {
-        fix: 'Lower --lr; a network without BatchNormalization needs a much smaller one. What was saved before is intact.',
+        fix: 'Lower --lr; a network without normalisation needs a much smaller one. What was saved before is intact.',
       },
     );
   }

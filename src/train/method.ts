@@ -98,7 +98,10 @@ export interface Method {
 export type MethodFactory = (context: MethodContext) => Method;
 
 /** The phases of a search and what comes after it. */
-export function searchPhases({ searchFrom, searchUntil, finishFrom }: MethodSettings, steps: number): Phase[] {
+export function searchPhases(
+  { searchFrom, searchUntil, finishFrom }: Pick<MethodSettings, 'searchFrom' | 'searchUntil' | 'finishFrom'>,
+  steps: number,
+): Phase[] {
   const at = (share: number) => Math.round(share * steps);
   return [
     { name: 'warm-up', start: 0 },
@@ -106,6 +109,16 @@ export function searchPhases({ searchFrom, searchUntil, finishFrom }: MethodSett
     { name: 'freeze', start: at(searchUntil) },
     { name: 'finish', start: finishFrom < 1 ? at(finishFrom) : steps, alone: true },
   ];
+}
+
+/** How many steps move the masks: every N-th of the search. */
+export function movesOf(
+  settings: Pick<MethodSettings, 'searchFrom' | 'searchUntil' | 'finishFrom' | 'maskEvery'>,
+  steps: number,
+): number {
+  const [, searching, freezing] = searchPhases(settings, steps);
+  const until = (step: number) => Math.ceil(Math.min(step, steps) / settings.maskEvery);
+  return Math.max(0, until(freezing.start) - until(searching.start));
 }
 
 /** The phases that have a step. */

@@ -24,21 +24,19 @@ const worthIt = 0.9;
  */
 export function probePrecision(torch: Torch, model: OnnxModel, batch: Batch): PrecisionProbe {
   const owned = ownedEngine(torch);
-  const time = (precision: Precision): number => {
+  const pass = (precision: Precision) => {
     const network = owned.torch.scope(() => createNetwork(owned.torch, model, { precision }));
-    return bestMs(
-      torch,
-      () => {
-        const outputs = network.dense(inputOf(torch, network.coupling.graph, batch), true);
-        torch.grad(torch.op('sum')(outputs[0]), network.parameters);
-      },
-      500,
-    );
+    return () => {
+      const outputs = network.dense(inputOf(torch, network.coupling.graph, batch), true);
+      torch.grad(torch.op('sum')(outputs[0]), network.parameters);
+    };
   };
   try {
-    const milliseconds = { float32: time('float32'), bfloat16: time('bfloat16') };
-    const { float32, bfloat16 } = milliseconds;
-    return { precision: bfloat16 < worthIt * float32 ? 'bfloat16' : 'float32', milliseconds };
+    const [float32, bfloat16] = bestMs(torch, [pass('float32'), pass('bfloat16')], 1000);
+    return {
+      precision: bfloat16 < worthIt * float32 ? 'bfloat16' : 'float32',
+      milliseconds: { float32, bfloat16 },
+    };
   } finally {
     owned.free();
   }

@@ -153,6 +153,7 @@ test.each([
     'error[E_OPTION]: --min-width: expected auto or a number, got "x".',
   ],
   [['paint', '--share', '1'], 'error[E_ARGUMENT]: The argument <wall> is missing: which wall.'],
+  [['paint', 'n', '--share', '--color', 'red'], 'error[E_OPTION]: --share needs a value; the option --color follows.'],
   [['paint', 'n', '--share'], "error[E_OPTION]: Option '--share <N>' argument missing. See: s2h paint --help"],
 ])('%j is refused with exit status 2', async (argv, message) => {
   expect(await refused(...argv)).toBe(message);

@@ -75,6 +75,7 @@ describe('refused before anything runs, and without a trace', () => {
   test.each<[string, Partial<Parameters<typeof prune>[0]>, string, RegExp]>([
     ['the last budget out of reach', { flops: [0.5, 1e-6] }, 'E_BUDGET_UNREACHABLE', /0\.000001 cannot be met/],
     ['another budget beside them', { params: 0.5 }, 'E_BUDGET', /More than one budget/],
+    ['a budget given twice', { flops: [0.5, 0.4, 0.5] }, 'E_BUDGET', /0\.5 is given twice/],
     ['options that do nothing', { fusion: 'sum', kappa: 1 }, 'E_OPTION', /--kappa does nothing here/],
     ['a weight of labels without a teacher', { finishFrom: 1, labelWeight: 0.5 }, 'E_OPTION', /--label-weight does/],
     ['phases out of order', { searchFrom: 0.8, searchUntil: 0.2 }, 'E_OPTION', /--search-until 0\.2/],

@@ -9,7 +9,7 @@ import { command as pruneCommand } from '../../src/commands/prune.ts';
 import { type Dimension, GraphBuilder, type OnnxModel, writeModel } from '../../src/onnx/index.ts';
 import { readJsonLines } from '../../src/util/jsonl.ts';
 import { writeImage, writeImages } from './images.ts';
-import { normal, recording, refusal, scratch } from './support.ts';
+import { normal, recording, refusal, scratch, tiny } from './support.ts';
 
 // Latency is measured for seconds, and is not what these tests are about.
 vi.mock('../../src/runtime/latency.ts', async original => {
@@ -107,6 +107,13 @@ describe('batches that do not come out even (openvinotoolkit/nncf PR#379)', () =
   });
 });
 
+test('a search whose masks never move says so', async () => {
+  const run = async (maskEvery: number) =>
+    ((await prune({ ...tiny, steps: 10, maskEvery, out: join(scratch(), 'run') })) as PruneResult).notes.join(' ');
+  expect(await run(100)).toMatch(/The masks never move: none of the 10 steps .*--mask-every 100/);
+  expect(await run(2)).not.toContain('never move');
+});
+
 describe('going on with other settings (huggingface/transformers#18070)', () => {
   const folder = scratch();
   const images = join(folder, 'photos');
@@ -141,8 +148,15 @@ describe('going on with other settings (huggingface/transformers#18070)', () => 
       const error = await refusal(prune({ resume: run, ...change }));
       expect([error.code, error.exitCode]).toEqual(['E_RESUME_SETTING', 2]);
       expect(error.message).toMatch(words);
-      expect(error.message).toContain('start a new run from');
+      expect(error.message).toContain(`start a new run from ${join(run, run === out ? 'trained' : 'start')}.onnx`);
     }
+  });
+
+  test('a network of which a part was trained alone is no start', async () => {
+    const alone = join(folder, 'alone');
+    await prune({ ...settings, epochs: undefined, steps: 2, method: 'uniform', out: alone });
+    const error = await refusal(prune({ resume: alone, steps: 9 }));
+    expect(error.message).toContain(`start a new run from ${join(alone, 'start.onnx')}`);
   });
 
   test('what equals the run is no change', async () => {

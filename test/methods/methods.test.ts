@@ -9,6 +9,7 @@ import { uniform } from '../../src/methods/uniform.ts';
 import { cutModel } from '../../src/prune/cut.ts';
 import { keptIndices } from '../../src/prune/plan.ts';
 import { openEngine, type Torch } from '../../src/torch/index.ts';
+import { movesOf } from '../../src/train/method.ts';
 import { createNetwork } from '../../src/train/network.ts';
 import { classification } from '../../src/train/objective.ts';
 import { expectClose, largestDifference, normOf } from '../train/close.ts';
@@ -64,6 +65,23 @@ describe.each([
     }
     expect(done.reports[4].ratio).toBe(1);
     expect(done.reports[13].ratio).toBeLessThan(1);
+  });
+
+  test('the steps that move the masks are counted by their rule', () => {
+    for (const maskEvery of [1, 3, 4, 7, 30]) {
+      for (const [searchFrom, searchUntil] of [
+        [0.25, 0.7],
+        [0, 1],
+        [0, 0],
+        [0.3, 0.4],
+      ]) {
+        const { method, states } = run(torch, factory, { settings: { searchFrom, searchUntil, maskEvery } });
+        const end = method.phases.find(phase => phase.name === 'freeze')?.start ?? steps;
+        const moves = states.slice(1).filter((state, step) => step < end && state.u !== states[step].u);
+        const settings = { searchFrom, searchUntil, finishFrom: 1, maskEvery };
+        expect(movesOf(settings, steps), JSON.stringify(settings)).toBe(moves.length);
+      }
+    }
   });
 
   test('with a cosine schedule the first move is the same and the last ones are short', () => {
