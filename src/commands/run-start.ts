@@ -4,7 +4,7 @@ import { operators } from '../ops/index.ts';
 import { budgetFor } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
 import { inEvaluationMode } from '../rewrite/evaluation-mode.ts';
-import { normalisable } from '../rewrite/renorm.ts';
+import { isNormalised, normalisable } from '../rewrite/renorm.ts';
 import { withComputedConstants } from '../runtime/computed-constants.ts';
 import { evaluateFile } from '../runtime/evaluate.ts';
 import { runtimeVersion } from '../runtime/session.ts';
@@ -106,9 +106,7 @@ export async function openStart(request: Omit<Request, 'method' | 'budget'>, con
   }
   refuseOtherRows(interfaceOf(graph).inputShape, preprocessing, channels);
   const trainedStart = file !== null && !given.untrained && !request.reshape;
-  const normalised =
-    graph.nodes.some(node => node.opType.endsWith('Normalization')) ||
-    (trainedStart && !given.keepFolded && folded.length > 0);
+  const normalised = isNormalised(graph) || (trainedStart && !given.keepFolded && folded.length > 0);
   return {
     ...opened,
     start,

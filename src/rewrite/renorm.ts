@@ -31,12 +31,28 @@ interface Inserted {
 const epsilon = 1e-5;
 const part = (inserted: Inserted, name: string): string => `${inserted.output}/norm.${name}`;
 
+/** Whether activations are normalised: by an operator, or step by step, as LayerNormalization before opset 17. */
+export const isNormalised = (graph: Graph): boolean =>
+  graph.nodes.some(
+    node => node.opType.endsWith('Normalization') || (node.opType === 'Sqrt' && isDeviation(graph, node.inputs[0])),
+  );
+
+/** A mean, or one with something added to it, that is not known beforehand. */
+function isDeviation(graph: Graph, variance: string): boolean {
+  const made = graph.producers.get(variance);
+  if (!made || graph.tensors.has(variance)) return false;
+  return (
+    made.opType === 'ReduceMean' ||
+    (made.opType === 'Add' && made.inputs.some(value => graph.producers.get(value)?.opType === 'ReduceMean'))
+  );
+}
+
 /**
  * Convolutions of a graph without any normalisation that can carry one: constant weights, more than one position to
  * average over, and another weight further on (a head keeps its scale).
  */
 export function normalisable(graph: Graph): GraphNode[] {
-  if (graph.nodes.some(node => node.opType.endsWith('Normalization'))) return [];
+  if (isNormalised(graph)) return [];
   const leadsOn = new Set<string>();
   for (const node of [...graph.nodes].reverse()) {
     const weighty = ['Conv', 'Gemm', 'MatMul', 'ConvTranspose'].includes(node.opType);

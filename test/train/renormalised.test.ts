@@ -128,3 +128,16 @@ test('A network that has a normalisation stays as it is', () => {
   const model = buildNetwork('resnet8', { classes: 4, channels: 3, size: [8, 8], seed: 1, width: 4 });
   expect(withNormalisation(torch, model, [batch('1')])).toBeNull();
 });
+
+test('So does one that normalises step by step', () => {
+  const g = new GraphBuilder({ name: 'written out' });
+  const x = g.input('x', ['N', 3, 8, 8]);
+  const patches = g.node('Conv', [x, g.initializer('w', numbers('p', 6 * 12), [6, 3, 2, 2])], { strides: [2, 2] });
+  const centred = g.node('Sub', [patches, g.node('ReduceMean', [patches], { axes: [1] })]);
+  const variance = g.node('ReduceMean', [g.node('Mul', [centred, centred])], { axes: [1] });
+  const padded = g.node('Add', [variance, g.initializer('epsilon', Float32Array.of(1e-5), [])]);
+  const normed = g.node('Div', [centred, g.node('Sqrt', [padded])]);
+  const pooled = g.node('Flatten', [g.node('GlobalAveragePool', [normed])]);
+  g.output(g.node('Gemm', [pooled, g.initializer('head', numbers('h', 30), [6, 5])]), ['N', 5]);
+  expect(withNormalisation(torch, g.model(), [batch('1')])).toBeNull();
+});
