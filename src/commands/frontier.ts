@@ -169,7 +169,8 @@ async function runFrontier(
   const results: PruneResult[] = [];
   for (const budget of budgets) {
     context.say(`Budget ${budget}.`);
-    const result = await runs.prune(input(String(budget), { ...rest, model: start, flops: budget }), context);
+    const run = runs.prune(input(String(budget), { ...rest, model: start, flops: budget }), context);
+    const result = await (isNamed ? run.catch(learnedNothing) : run);
     if ('stopped' in result) return stopped(result)!;
     results.push(result);
   }
@@ -187,6 +188,17 @@ async function runFrontier(
   writeAtomic(place('frontier.svg'), await frontierChart(report));
   writeJson(place('result.json'), report);
   return report;
+}
+
+/** The dense start came from here, so its preprocessing is no suspect. @throws what it is given, in the user's terms */
+function learnedNothing(error: unknown): never {
+  if (!(error instanceof UserError) || error.code !== 'E_NEAR_CHANCE') throw error;
+  const { where, code, cause } = error;
+  throw new UserError(code, 'The dense start has learned nothing: it answers near chance.', {
+    where,
+    fix: 'Begin another frontier, with more --epochs or another --lr.',
+    cause,
+  });
 }
 
 const single = (result: PruneResult) => result.latency.find(({ batch, threads }) => batch === 1 && threads === 1);

@@ -1,6 +1,7 @@
 import { hasCheckpoint } from '../train/checkpoint.ts';
 import { isAbort, type Progress } from '../train/loop.ts';
 import { UserError } from '../util/errors.ts';
+import { amount } from '../util/format.ts';
 import type { Context } from './command.ts';
 import type { StartedRun } from './run-start.ts';
 import { prepareTraining, type TrainingRun } from './training-run.ts';
@@ -40,7 +41,7 @@ export async function completeRun<R>(
   let run: TrainingRun | undefined;
   try {
     run = await prepareTraining(plan, directory, context);
-    context.say(`Run ${directory.path}: ${steps} steps of ${batch} images.`);
+    context.say(`Run ${directory.path}: ${amount(steps, 'step')} of ${amount(batch, 'image')}.`);
     for (const note of [...notes, ...run.notes]) context.say(note);
     const current = run;
     const progress = await current.go(directory, { onCut: onCut && (() => onCut(current)) });

@@ -1,3 +1,4 @@
+import { amount } from '../util/format.ts';
 import { allowedThreads, type ThreadLimit } from '../util/threads.ts';
 import type { RunConfig } from './run-config.ts';
 
@@ -25,6 +26,6 @@ export function threadsToGoOn(
   if (given.threads !== undefined || before.threads === allowed.threads) return { threads: before, notes: [] };
   if (before.threads < allowed.threads)
     return { threads: { threads: before.threads, why: 'as the run began' }, notes: [] };
-  const note = `The run began with ${before.threads} threads and goes on with ${allowed.threads} (${allowed.why}): the result may differ in the last bits.`;
+  const note = `The run began with ${amount(before.threads, 'thread')} and goes on with ${allowed.threads} (${allowed.why}): the result may differ in the last bits.`;
   return { threads: allowed, notes: [note] };
 }

@@ -7,7 +7,7 @@ import { evaluateFile } from '../runtime/evaluate.ts';
 import { runtimeVersion } from '../runtime/session.ts';
 import { writeJson } from '../train/run-directory.ts';
 import { messageOf, UserError } from '../util/errors.ts';
-import { count, duration, percent, within } from '../util/format.ts';
+import { amount, count, duration, percent, within } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
 import { contract } from './finish.ts';
@@ -152,7 +152,7 @@ export const command = defineCommand({
       `accuracy  ${share(accuracy.onnx)} on ${accuracy.onnx.images} test images (start: ${percent(accuracy.start.accuracy)})`,
       `MACs      ${count(result.macs)} (papers: "FLOPs")`,
       `params    ${count(result.params)}`,
-      `time      ${duration(result.seconds)}, ${result.steps} steps, ${Math.round(result.imagesPerSecond)} images/s on ${result.threads} threads`,
+      `time      ${duration(result.seconds)}, ${amount(result.steps, 'step')}, ${Math.round(result.imagesPerSecond)} images/s on ${amount(result.threads, 'thread')}`,
     ].join('\n');
   },
   progress: trainingProgress,

@@ -8,7 +8,7 @@ import { unsharedGraph } from '../rewrite/unshare.ts';
 import { type Certificate, certify } from '../runtime/certificate.ts';
 import { withComputedConstants } from '../runtime/computed-constants.ts';
 import { withProbedShapes } from '../runtime/probe.ts';
-import { percent, table } from '../util/format.ts';
+import { amount, percent, table } from '../util/format.ts';
 import { type Context, defineCommand } from './command.ts';
 import { openData, optionalDataOptions, preprocessingOptions, splitOf } from './data-options.ts';
 import { imageNetworkOf, parseShapes, shapeOption } from './model-file.ts';
@@ -94,6 +94,8 @@ function render(full: string, small: string, certificate: Certificate): string {
     return [name, type, size, error, relative, limit.toExponential(1), percent(argmaxAgreement, 2)];
   });
   const figures =
-    rows.length > 0 ? [`${inputs} inputs, one thread:`, table([head, ...rows], { align: ['left', 'left'] })] : [];
+    rows.length > 0
+      ? [`${amount(inputs, 'input')}, one thread:`, table([head, ...rows], { align: ['left', 'left'] })]
+      : [];
   return [verdict, ...(figures.length > 0 ? ['', ...figures] : []), ...notes.map(note => `- ${note}`)].join('\n');
 }

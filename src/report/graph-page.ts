@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { count, percent } from '../util/format.ts';
+import { amount, count, percent } from '../util/format.ts';
 import { printable } from '../util/printable.ts';
 import { script, style } from './graph-page-parts.ts';
 import { layered } from './layered.ts';
@@ -102,8 +102,6 @@ export function renderPicture(picture: Picture): string {
 </html>
 `;
 }
-
-const amount = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 const rounded = (value: number): number => Math.round(value * 100) / 100;
 

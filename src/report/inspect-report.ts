@@ -1,4 +1,4 @@
-import { bytes, count, percent, table } from '../util/format.ts';
+import { amount, bytes, count, percent, table } from '../util/format.ts';
 import { printable } from '../util/printable.ts';
 
 interface Cost {
@@ -45,10 +45,10 @@ export function renderInspection(report: InspectReport): string {
   const { file, nodes, groups, walls } = report;
   const channels = groups.reduce((sum, group) => sum + group.size, 0);
   const found = groups.length
-    ? `${groups.length} groups of ${channels} channels can be pruned`
+    ? `${amount(groups.length, 'group')} of ${channels} channels can be pruned`
     : 'no channels can be pruned';
   return [
-    `${printable(file)}: ${nodes} nodes; ${found}, ${walls.length} ${walls.length === 1 ? 'wall' : 'walls'}.`,
+    `${printable(file)}: ${amount(nodes, 'node')}; ${found}, ${amount(walls.length, 'wall')}.`,
     ...(groups.length > 0 ? [groupTable(report)] : []),
     ...(walls.length > 0 ? [wallList(walls)] : []),
     costTable(report),
@@ -123,7 +123,7 @@ function costTable({ costs, dynamic, groups }: InspectReport): string {
   const { unknown } = costs.macs;
   const reasons = unknown.slice(0, 3).map(({ node, why }) => `${printable(node)} (${printable(why)})`);
   const more = unknown.length - reasons.length;
-  const sentence = `MACs of ${unknown.length} nodes are not known: ${reasons.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`;
+  const sentence = `MACs of ${amount(unknown.length, 'node')} are not known: ${reasons.join(', ')}${more > 0 ? ` and ${more} more` : ''}.`;
   const hint = dynamic.length
     ? ` Give the lengths of dynamic axes: ${dynamic.map(shape => `--shape ${printable(shape)}`).join(' ')}`
     : ' They are not counted: a budget of MACs is one of the others.';

@@ -1,4 +1,4 @@
-import { bytes, count, duration, milliseconds, percent, table, within } from '../util/format.ts';
+import { amount, bytes, count, duration, milliseconds, percent, table, within } from '../util/format.ts';
 
 interface Accuracy {
   readonly accuracy: number;
@@ -125,7 +125,7 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   const proof = [
     `${certificate.passed ? 'passed' : 'FAILED'}: the file computes what was trained. Largest error ${error(certificate.maxAbsError)}`,
     `(${error(certificate.maxRelError)} of the output's scale, limit ${certificate.limit.toExponential(0)})`,
-    `on ${certificate.inputs} inputs${certificate.argmaxAgreement === null ? '' : `, same answer on ${percent(certificate.argmaxAgreement)}`}.`,
+    `on ${amount(certificate.inputs, 'input')}${certificate.argmaxAgreement === null ? '' : `, same answer on ${percent(certificate.argmaxAgreement)}`}.`,
     ...(certificate.failure ? [`${certificate.failure}.`] : []),
     `On ${result.engine.images} test images it answers ${result.engine.differing === 0 ? 'as' : `${result.engine.differing} otherwise than`} the network under the training engine.`,
   ].join(' ');
@@ -139,7 +139,7 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
     heading('Certificate'),
     proof,
   ];
-  const time = `${duration(result.seconds)}, ${result.steps} steps (${result.epochs.toFixed(2)} epochs), ${Math.round(result.imagesPerSecond)} images/s on ${result.threads} threads`;
+  const time = `${duration(result.seconds)}, ${amount(result.steps, 'step')} (${result.epochs.toFixed(2)} epochs), ${Math.round(result.imagesPerSecond)} images/s on ${amount(result.threads, 'thread')}`;
   if (style === 'text') return [...sections, `Time ${time}.`, `${result.directory}/pruned.onnx`].join('\n\n');
   const page = [
     ...sections,

@@ -8,6 +8,9 @@ const unknown = 'unknown';
 export const percent = (share: number, digits = 1): string =>
   Number.isFinite(share) ? `${(share * 100).toFixed(digits)}${space}%` : unknown;
 
+/** How many of something: `1 group`, `3 groups`. */
+export const amount = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+
 /** A count (MACs, parameters) with three significant digits: `40.8 M`, `1.82 G`, `999`. */
 export const count = (value: number): string => scaled(value, 1000, ['', 'k', 'M', 'G', 'T', 'P']);
 

@@ -61,6 +61,13 @@ test('several budgets: one dense start, one run each from it, a table and a char
   expect(again.events.filter(({ type }) => type === 'step')).toEqual([]);
 });
 
+test('a dense start that has learned nothing is no matter of preprocessing', async () => {
+  const out = join(scratch(), 'frontier');
+  const error = await refusal(prune({ ...tiny, steps: 1, lr: 1e-9, flops: [0.5, 0.4], out }));
+  expect([error.code, error.message]).toEqual(['E_NEAR_CHANCE', expect.stringMatching(/learned nothing.*--epochs/)]);
+  expect(error.message).not.toContain('--scale');
+});
+
 test('a folder that holds something is not taken', async () => {
   const out = scratch();
   await prune({ ...tiny, steps: 2, out: join(out, 'a') });

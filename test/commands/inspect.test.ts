@@ -116,7 +116,7 @@ test('costs of dynamic axes are "at least", with the reason, until --shape says 
     unknown: [{ node: 'a', opType: 'Conv', why: 'lengths of its axes are not known' }],
   });
   expect(unknown).toMatchObject({ dynamic: ['X=1,3,H,W'], exitCode: 1, budget: { reachable: false } });
-  expect(command.render(unknown)).toMatch(/at least 80 .*unknown[\s\S]*MACs of 1 nodes are not known: a \(lengths/);
+  expect(command.render(unknown)).toMatch(/at least 80 .*unknown[\s\S]*MACs of 1 node are not known: a \(lengths/);
   expect(command.render(unknown)).toContain('--shape X=1,3,H,W');
   // Parameters do not depend on it.
   expect(await inspect({ model: dynamic, params: 0.5 })).toMatchObject({ exitCode: 0 });
@@ -140,7 +140,7 @@ test('costs of dynamic axes are "at least", with the reason, until --shape says 
 test('on the command line: a table for people, JSON for programs, and the exit status', async () => {
   const { code, out } = await cli(['inspect', two, '--flops', '0.5'], table);
   expect(code).toBe(0);
-  expect(out).toMatch(/two\.onnx: 3 nodes; 1 groups of 10 channels can be pruned, 1 wall\./);
+  expect(out).toMatch(/two\.onnx: 3 nodes; 1 group of 10 channels can be pruned, 1 wall\./);
   expect(out).toMatch(/^a\.weight +10 +5 +\d+ +100\.0.% +99\.4.%$/m);
   expect(out).toMatch(/^- graph output 'b': b\.weight \(4\)$/m);
   expect(out).toMatch(/^MACs \(papers: "FLOPs"\) +40\.3.k +10\.0.% to 100 %$/m);

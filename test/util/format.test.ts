@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, count, duration, milliseconds, percent, table, within } from '../../src/util/format.ts';
+import { amount, bytes, count, duration, milliseconds, percent, table, within } from '../../src/util/format.ts';
 
 test('shares', () => {
   expect(percent(0.1234)).toBe('12.3 %');
@@ -24,6 +24,10 @@ test('counts and sizes keep three digits and never show 1000 of a unit', () => {
   expect(bytes(17)).toBe('17 B');
   expect(bytes(1_073_741)).toBe('1.07 MB');
   expect(bytes(Number.POSITIVE_INFINITY)).toBe('unknown');
+});
+
+test('how many of something', () => {
+  expect([0, 1, 2].map(n => amount(n, 'group'))).toEqual(['0 groups', '1 group', '2 groups']);
 });
 
 test('lengths of time carry over to the next unit', () => {
