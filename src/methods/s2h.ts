@@ -95,7 +95,9 @@ export const s2h: MethodFactory = context => {
     },
 
     result() {
-      search.stop();
+      // Masks that moved up to the last step: nothing was trained with other counts than theirs.
+      if (freezing.start < steps) search.freeze();
+      else search.stop();
       const { w, kept } = search.masks();
       network.setMask(w);
       network.setKept(kept);

@@ -52,6 +52,15 @@ describe.each([
     }
   });
 
+  test('a cut before the first step that trains it alone lands on the budget, as that step does', () => {
+    const options = { settings: { searchUntil: 0.6, finishFrom: 0.6 }, search: { maskStart: 0.3 }, budget: 0.9 };
+    const cut = run(torch, factory, { ...options, until: 12 });
+    expect(cut.search.frozen).toBe(false);
+    expect(share(cut, cut.method.result())).toBeGreaterThan(0.88);
+    const alone = run(torch, factory, { ...options, until: 13 });
+    expect(cut.search.state()).toEqual(alone.search.state());
+  });
+
   test('the phases: u moves from searchFrom to searchUntil only, its order is set once, then the counts are fixed', () => {
     expect(done.method.phases.map(phase => phase.start)).toEqual([0, 5, 14]);
     const { states } = done;
