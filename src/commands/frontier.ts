@@ -3,16 +3,19 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { budgetFor } from '../prune/budget.ts';
 import { loadDrawing } from '../report/chart.ts';
-import { type FrontierPoint, type FrontierReport, frontierChart, renderFrontier } from '../report/frontier-report.ts';
-import { makeRunFolder, writeJson } from '../train/run-directory.ts';
+import { type FrontierReport, frontierChart, renderFrontier } from '../report/frontier-report.ts';
+import { isAbort } from '../train/loop.ts';
+import { makeRunFolder, removeTemporary, writeJson } from '../train/run-directory.ts';
 import { writeAtomic } from '../util/atomic.ts';
 import { UserError } from '../util/errors.ts';
 import { type BudgetOptions, budgetAsked } from './budget-options.ts';
 import type { Context } from './command.ts';
 import { optionalDataOptions, preprocessingOptions } from './data-options.ts';
+import { pointsOf } from './frontier-points.ts';
 import { pricedFor } from './image-shapes.ts';
 import type { PruneResult } from './outcome.ts';
 import { rooted } from './rooted.ts';
+import { finishedResult } from './run-config.ts';
 import type { Stopped } from './run-course.ts';
 import { trainingOptions } from './run-options.ts';
 import { checkResumed, honouredOf, settle } from './run-settings.ts';
@@ -23,6 +26,8 @@ import type { TrainResult } from './train.ts';
 /** `result.json` of a frontier: one dense start, and one run per budget. */
 export interface FrontierResult extends FrontierReport {
   readonly format: 's2h-frontier/1';
+  /** 1: a budget failed. */
+  readonly exitCode?: 1;
 }
 
 const requestSchema = z.object({
@@ -130,8 +135,10 @@ export function resumeFrontier(
 
 /**
  * One dense start (a named architecture is trained first, with the same settings), one pruning run per budget from it,
- * then a table and a chart of accuracy against MACs and latency. Runs that have ended are not made again.
+ * then a table and a chart of accuracy against MACs and latency. Runs that have ended are not made again; a budget that
+ * fails does not keep the others from theirs.
  * @param honoured options that take the place of those that the frontier began with
+ * @throws UserError that of the last budget when all have failed
  */
 async function runFrontier(
   directory: string,
@@ -149,17 +156,21 @@ async function runFrontier(
     const { threads, ...moved } = honoured;
     return { ...moved, ...(holds(name, 'result.json') ? {} : { threads }), resume: place(name) };
   };
-  const stopped = (result: object): Stopped | null =>
-    'stopped' in result ? { ...(result as Stopped), directory, resume: `s2h prune --resume ${directory}` } : null;
+  const announce = (name: string, sentence: string) => {
+    if (!holds(name, 'result.json')) context.say(sentence);
+  };
+  const within = (run: string): Context => ({ ...context, onEvent: event => context.onEvent({ ...event, run }) });
+  const stopped = (run: string, result: object): Stopped | null =>
+    'stopped' in result ? { ...(result as Stopped), run, directory, resume: `s2h prune --resume ${directory}` } : null;
   let start = model;
   let seconds: number | null = null;
   const isNamed = !isAbsolute(model);
   if (isNamed) {
     const names = Object.keys({ ...trainingOptions, ...optionalDataOptions, ...preprocessingOptions });
     const own = Object.fromEntries(Object.entries(options).filter(([key]) => names.includes(key)));
-    context.say(`The dense start: ${model} is trained without pruning.`);
-    const dense = await runs.train(input('dense', { ...own, model }), context);
-    if ('stopped' in dense) return stopped(dense)!;
+    announce('dense', `The dense start: ${model} is trained without pruning.`);
+    const dense = await runs.train(input('dense', { ...own, model }), within('dense'));
+    if ('stopped' in dense) return stopped('dense', dense)!;
     start = join(place('dense'), 'trained.onnx');
     seconds = dense.seconds;
   }
@@ -167,13 +178,26 @@ async function runFrontier(
   const ofNames = isNamed ? ['width', 'shortcut'] : [];
   const rest = Object.fromEntries(Object.entries(options).filter(([key]) => !ofNames.includes(key)));
   const results: PruneResult[] = [];
+  const failed: { budget: number; error: UserError }[] = [];
   for (const budget of budgets) {
-    context.say(`Budget ${budget}.`);
-    const run = runs.prune(input(String(budget), { ...rest, model: start, flops: budget }), context);
-    const result = await (isNamed ? run.catch(learnedNothing) : run);
-    if ('stopped' in result) return stopped(result)!;
-    results.push(result);
+    const name = String(budget);
+    announce(name, `Budget ${budget}.`);
+    try {
+      const result = await runs.prune(input(name, { ...rest, model: start, flops: budget }), within(name));
+      if ('stopped' in result) return stopped(name, result)!;
+      results.push(result);
+    } catch (error) {
+      if (isAbort(error, context.signal) || !(error instanceof UserError) || error.exitCode === 2) throw error;
+      if (error.code === 'E_NEAR_CHANCE') throw isNamed ? learnedNothing(error) : error;
+      context.say(
+        `Budget ${budget} failed: ${error.message} It can be tried alone, with other settings, from ${start}.`,
+      );
+      failed.push({ budget, error });
+    }
   }
+  if (results.length === 0) throw failed.at(-1)!.error;
+  const before = finishedResult({ file: place }) as FrontierResult | null;
+  if (failed.length === 0 && before?.failed?.length === 0) return before;
   const report: FrontierResult = {
     format: 's2h-frontier/1',
     model,
@@ -181,56 +205,21 @@ async function runFrontier(
     method: results[0].method,
     directory,
     measure: results[0].accuracy.measure,
-    points: [startOf(results[0], start, seconds), ...results.map(pointOf)],
+    points: await pointsOf(results, { file: start, seconds }, context),
+    failed: failed.map(({ budget, error }) => ({ budget, code: error.code, message: error.message })),
     command: commandLine('prune', model, { ...options, flops: budgets.join() } as never, null),
   };
+  removeTemporary(directory);
   writeAtomic(place('frontier.md'), renderFrontier(report, 'markdown'));
   writeAtomic(place('frontier.svg'), await frontierChart(report));
   writeJson(place('result.json'), report);
-  return report;
+  return failed.length > 0 ? { ...report, exitCode: 1 } : report;
 }
 
-/** The dense start came from here, so its preprocessing is no suspect. @throws what it is given, in the user's terms */
-function learnedNothing(error: unknown): never {
-  if (!(error instanceof UserError) || error.code !== 'E_NEAR_CHANCE') throw error;
-  const { where, code, cause } = error;
-  throw new UserError(code, 'The dense start has learned nothing: it answers near chance.', {
+/** The dense start came from here, so its preprocessing is no suspect. */
+const learnedNothing = ({ code, what, where, cause }: UserError): UserError =>
+  new UserError(code, `The dense start has learned too little. ${what.slice(0, what.indexOf(' It was trained'))}`, {
     where,
     fix: 'Begin another frontier, with more --epochs or another --lr.',
     cause,
   });
-}
-
-const single = (result: PruneResult) => result.latency.find(({ batch, threads }) => batch === 1 && threads === 1);
-
-function startOf(result: PruneResult, file: string, seconds: number | null): FrontierPoint {
-  const { accuracy, macs, params } = result;
-  // With --labels none the original is what agreement is measured with.
-  const dense = accuracy.dense ?? { accuracy: 1, interval: [1, 1] as const };
-  return {
-    name: 'start',
-    file,
-    ratio: 1,
-    macs: macs.before,
-    params: params.before,
-    accuracy: dense.accuracy,
-    interval: dense.interval,
-    latencyMs: single(result)?.before ?? null,
-    seconds,
-  };
-}
-
-function pointOf(result: PruneResult): FrontierPoint {
-  const { accuracy, macs, params, seconds, directory, budget } = result;
-  return {
-    name: String(budget.value),
-    file: join(directory, 'pruned.onnx'),
-    ratio: macs.ratio,
-    macs: macs.after,
-    params: params.after,
-    accuracy: accuracy.onnx.accuracy,
-    interval: accuracy.onnx.interval,
-    latencyMs: single(result)?.after ?? null,
-    seconds,
-  };
-}

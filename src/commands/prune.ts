@@ -30,7 +30,7 @@ export const command = defineCommand({
     ...optionalDataOptions,
     ...budgetOptions,
     flops: z
-      .union([budgetOptions.flops.unwrap(), z.array(budgetOptions.flops.unwrap()).min(2)])
+      .union([budgetOptions.flops.unwrap(), z.array(budgetOptions.flops.unwrap()).min(1)])
       .optional()
       .meta({
         value: 'X',
@@ -97,7 +97,7 @@ export const command = defineCommand({
 
   render: result =>
     'stopped' in result
-      ? `Stopped after step ${result.step} of ${result.steps}; everything is saved. Go on with:\n  ${result.resume}`
+      ? `Stopped${result.run === undefined ? '' : ` in its run '${result.run}'`} after step ${result.step} of ${result.steps}; everything is saved. Go on with:\n  ${result.resume}`
       : result.format === 's2h-frontier/1'
         ? renderFrontier(result, 'text')
         : renderResult(result, 'text'),

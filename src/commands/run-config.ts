@@ -48,7 +48,7 @@ const configSchema = z.looseObject({
 });
 
 /** @throws UserError E_NO_RUN when it is damaged or of the other verb */
-export function readConfig(directory: RunDirectory, verb: RunConfig['verb']): RunConfig {
+export function readConfig(directory: Pick<RunDirectory, 'path' | 'file'>, verb: RunConfig['verb']): RunConfig {
   const path = directory.file('config.json');
   const refuse = (what: string, fix?: string): never => {
     throw new UserError('E_NO_RUN', what, { where: path, fix, usage: true });
@@ -70,7 +70,7 @@ export function readConfig(directory: RunDirectory, verb: RunConfig['verb']): Ru
 }
 
 /** The result of a run that has ended; null while it has not. @throws UserError E_RESULT when it is damaged */
-export function finishedResult(directory: RunDirectory): unknown {
+export function finishedResult(directory: Pick<RunDirectory, 'file'>): unknown {
   const path = directory.file('result.json');
   if (!existsSync(path)) return null;
   try {

@@ -13,6 +13,8 @@ export interface Stopped {
   readonly steps: number;
   readonly directory: string;
   readonly resume: string;
+  /** Of a frontier: which of its runs, `dense` or a budget. */
+  readonly run?: string;
 }
 
 /**

@@ -138,7 +138,11 @@ export const methodOptions = {
     .describe(
       'which channels of a group go last: those that the outputs depend on most, those with the largest filters, the first, any (default: l1; from a trained file fisher; fixed when the masks begin to move)',
     ),
-  round: z.int().positive().optional().describe('channel counts are multiples of it (default: 1)'),
+  round: z
+    .int()
+    .positive()
+    .optional()
+    .describe('channel counts are multiples of it, at least one step below all, or all (default: 1)'),
   ...couplingOptions,
   temperature: z.number().positive().optional().describe('softmax temperature of the masks (default: 1)'),
   searchFrom: z

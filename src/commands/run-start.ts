@@ -249,7 +249,7 @@ async function refuseChance(
     },
   );
   const chance = 1 / classes;
-  const limit = 1.5 * chance + 3 * Math.sqrt((chance * (1 - chance)) / images);
+  const limit = Math.max(1.5 * chance, chance + 3 * Math.sqrt((chance * (1 - chance)) / images));
   context.onEvent({ type: 'evaluation', step: 0, split, dense: top1 });
   if (top1 >= Math.min(limit, 0.9)) return;
   const { scale, mean, std, color, layout, labelOrder } = plan.preprocessing;

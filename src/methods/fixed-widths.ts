@@ -1,4 +1,4 @@
-import { type Admissible, type Budget, closeEnough, fillBudget, fits } from '../prune/budget.ts';
+import { type Admissible, type Budget, fits } from '../prune/budget.ts';
 import type { Coupling } from '../prune/groups.ts';
 import type { Method, MethodContext } from '../train/method.ts';
 import { alone } from './alone.ts';
@@ -48,7 +48,7 @@ export function fixedWidths(context: MethodContext, choose: (choice: Choice) => 
 
 /**
  * Counts in the proportion of shares, as large as the budget allows; then one step more for groups where it fits, the
- * costliest first. Where that leaves more than half a point, groups exchange steps.
+ * costliest first. Where steps are coarse a part of the budget is left: groups keep their shares.
  */
 export function countsByShare({ budget, admissible }: Choice, shares: readonly number[]): number[] {
   const countsAt = (scale: number) =>
@@ -60,12 +60,12 @@ export function countsByShare({ budget, admissible }: Choice, shares: readonly n
     else high = middle;
   }
   let counts = countsAt(low);
-  const { cost, fraction } = budget;
+  const { cost } = budget;
   const raisedBy = (group: number) => {
     const next = admissible[group].find(n => n > counts[group]);
     return next === undefined ? counts : counts.with(group, next);
   };
   const costliestFirst = [...counts.keys()].sort((a, b) => cost.at(raisedBy(b)) - cost.at(raisedBy(a)));
   for (const group of costliestFirst) if (fits(budget, raisedBy(group))) counts = raisedBy(group);
-  return cost.at(counts) >= (fraction - closeEnough) * cost.full ? counts : fillBudget(counts, admissible, budget);
+  return counts;
 }

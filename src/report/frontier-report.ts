@@ -12,8 +12,10 @@ export interface FrontierPoint {
   readonly accuracy: number;
   /** Of the accuracy, at 95 %. */
   readonly interval: readonly [number, number];
-  /** ONNX Runtime, a batch of one, one thread; null: not measured. */
+  /** ONNX Runtime, a batch of one, one thread, all points side by side; null: not measured. */
   readonly latencyMs: number | null;
+  /** Times faster than the start. */
+  readonly speedup: number | null;
   readonly seconds: number | null;
 }
 
@@ -25,6 +27,8 @@ export interface FrontierReport {
   readonly directory: string;
   readonly measure: string;
   readonly points: readonly FrontierPoint[];
+  /** Budgets whose runs ended in an error. */
+  readonly failed: readonly { readonly budget: number; readonly code: string; readonly message: string }[];
   readonly command: string;
 }
 
@@ -32,7 +36,7 @@ export interface FrontierReport {
 export function renderFrontier(report: FrontierReport, style: 'text' | 'markdown'): string {
   const rows = table(
     [
-      ['network', 'MACs', 'kept', 'params', 'top-1 (95 % interval)', 'latency', 'training', 'file'],
+      ['network', 'MACs', 'kept', 'params', 'top-1 (95 % interval)', 'latency', 'faster', 'training', 'file'],
       ...report.points.map(point => [
         point.name,
         count(point.macs),
@@ -40,17 +44,20 @@ export function renderFrontier(report: FrontierReport, style: 'text' | 'markdown
         count(point.params),
         within(point.accuracy, point.interval),
         point.latencyMs === null ? '-' : milliseconds(point.latencyMs),
+        point.speedup === null ? '-' : point.speedup.toFixed(2),
         point.seconds === null ? '-' : duration(point.seconds),
         point.file,
       ]),
     ],
-    { align: ['left', 'right', 'right', 'right', 'right', 'right', 'right', 'left'], style },
+    { align: ['left', 'right', 'right', 'right', 'right', 'right', 'right', 'right', 'left'], style },
   );
-  if (style === 'text') return `${rows}\n\n${report.directory}/frontier.svg`;
+  const failed = report.failed.map(({ budget, code, message }) => `- Budget ${budget} failed: ${code}: ${message}`);
+  if (style === 'text') return [rows, ...failed, `${report.directory}/frontier.svg`].join('\n\n');
   return [
     `# ${report.model} on ${report.data}, pruned by ${report.method}`,
     rows,
-    `Top-1: ${report.measure} on the test images, by ONNX Runtime. Latency: ONNX Runtime, a batch of one, one thread.`,
+    ...failed,
+    `Top-1: ${report.measure === 'labels' ? 'right answers' : report.measure} on the test images, by ONNX Runtime. Latency: ONNX Runtime, a batch of one, one thread, all files side by side; faster: times. Every file passed its certificate (the report of its run has it).`,
     '![accuracy against MACs and latency](frontier.svg)',
     `\`${report.command}\`\n`,
   ].join('\n\n');

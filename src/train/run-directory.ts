@@ -116,6 +116,9 @@ export function makeRunFolder(out: string | undefined, name: string): string {
   return path;
 }
 
+/** What a killed process left half written in a folder goes. */
+export const removeTemporary = (path: string): void => remove(path, isTemporary);
+
 /**
  * Open a run's folder to go on with it; what a killed process left half written is removed.
  * @throws UserError E_NO_RUN when there is no run in the folder, E_RUN_BUSY when another process uses it
@@ -129,7 +132,7 @@ export function openRunDirectory(directory: string): RunDirectory {
     });
   }
   const release = takeRunLock(path);
-  remove(path, isTemporary);
+  removeTemporary(path);
   return { path, file: name => join(path, name), release, discard: release };
 }
 
@@ -140,10 +143,11 @@ export function openRunDirectory(directory: string): RunDirectory {
 function refuseContent(path: string): boolean {
   const entries = existsSync(path) ? filesIn(path) : [];
   const has = (file: string) => entries.some(({ name }) => name === file);
-  if (has('config.json')) {
-    throw new UserError('E_RUN_EXISTS', `${path} already holds a run.`, {
+  if (has('config.json') || has('frontier.json')) {
+    const what = has('config.json') ? 'run' : 'frontier';
+    throw new UserError('E_RUN_EXISTS', `${path} already holds a ${what}.`, {
       where: '--out',
-      fix: `Choose another folder, or go on with that run: --resume ${path}.`,
+      fix: `Choose another folder, or go on with that ${what}: --resume ${path}.`,
       usage: true,
     });
   }

@@ -2,10 +2,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'no
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { callable } from '../../src/commands/command.ts';
-import type { FrontierResult } from '../../src/commands/frontier.ts';
+import { beginFrontier, type FrontierResult, type Runs } from '../../src/commands/frontier.ts';
 import type { PruneResult } from '../../src/commands/outcome.ts';
 import { command } from '../../src/commands/prune.ts';
+import { command as trainCommand } from '../../src/commands/train.ts';
 import { writeModel } from '../../src/onnx/index.ts';
+import { UserError } from '../../src/util/errors.ts';
 import { buildNetwork } from '../../src/zoo/index.ts';
 import { writeImages } from './images.ts';
 import { afterStep, data, recording, refusal, scratch, tiny } from './support.ts';
@@ -25,7 +27,7 @@ test('several budgets: one dense start, one run each from it, a table and a char
   let epochs = 0;
   const stop = recording(({ type }) => type === 'evaluation' && ++epochs === 4);
   const stopped = await prune(options, stop.context);
-  expect(stopped).toMatchObject({ stopped: true, directory: out, resume: `s2h prune --resume ${out}` });
+  expect(stopped).toMatchObject({ stopped: true, run: 'dense', directory: out, resume: `s2h prune --resume ${out}` });
   expect(existsSync(join(out, 'frontier.svg'))).toBe(false);
   expect((await refusal(prune({ resume: out, steps: 3 }))).code).toBe('E_RESUME_SETTING');
 
@@ -44,6 +46,13 @@ test('several budgets: one dense start, one run each from it, a table and a char
     expect(frontier.points[i + 1].accuracy).toBe(run.accuracy.onnx.accuracy);
   }
   expect(frontier.points[0].accuracy).toBe(dense.accuracy.onnx.accuracy);
+  // Side by side: ratios are to the start of this measurement.
+  expect(frontier.points[0]).toMatchObject({ name: 'start', speedup: 1 });
+  for (const { latencyMs, speedup } of frontier.points) {
+    expect(latencyMs).toBeGreaterThan(0);
+    expect(speedup).toBeCloseTo(frontier.points[0].latencyMs! / latencyMs!, 9);
+  }
+  expect(new Set(stop.events.filter(({ type }) => type === 'step').map(({ run }) => run))).toEqual(new Set(['dense']));
   expect(json(join(out, 'result.json'))).toEqual(frontier);
 
   const svg = readFileSync(join(out, 'frontier.svg'), 'utf8');
@@ -59,12 +68,43 @@ test('several budgets: one dense start, one run each from it, a table and a char
   const again = recording();
   expect(await prune({ resume: out }, again.context)).toEqual(frontier);
   expect(again.events.filter(({ type }) => type === 'step')).toEqual([]);
+  expect(again.said.filter(sentence => /^(Budget|The dense start)/.test(sentence))).toEqual([]);
+  const elsewhere = await refusal(prune({ ...options, out }));
+  expect([elsewhere.code, elsewhere.message]).toEqual(['E_RUN_EXISTS', expect.stringContaining(`--resume ${out}`)]);
+});
+
+test('a budget that fails does not keep the others from theirs, and is tried again', async () => {
+  const out = join(scratch(), 'frontier');
+  const { model, flops, ...options } = { ...tiny, steps: 8, out };
+  const train = callable(trainCommand) as unknown as Runs['train'];
+  const diverges: Runs = {
+    train,
+    prune: (input, context) =>
+      input.flops === 0.6
+        ? Promise.reject(new UserError('E_NOT_FINITE', 'The loss is NaN.'))
+        : (prune(input as never, context) as ReturnType<Runs['prune']>),
+  };
+  const { said, context } = recording();
+  const first = (await beginFrontier({ model, budgets: [0.6, 0.3], options }, diverges, {
+    ...context,
+    setup: false,
+  })) as FrontierResult;
+  expect(first).toMatchObject({ exitCode: 1, failed: [{ budget: 0.6, code: 'E_NOT_FINITE' }] });
+  expect(first.points.map(({ name }) => name)).toEqual(['start', '0.3']);
+  expect(said.join()).toContain('Budget 0.6 failed: The loss is NaN. It can be tried alone');
+  expect(readFileSync(join(out, 'frontier.md'), 'utf8')).toContain('- Budget 0.6 failed: E_NOT_FINITE');
+  expect(json(join(out, 'result.json'))).not.toHaveProperty('exitCode');
+
+  const second = (await prune({ resume: out })) as FrontierResult;
+  expect(second).toMatchObject({ failed: [] });
+  expect(second).not.toHaveProperty('exitCode');
+  expect(second.points.map(({ name }) => name)).toEqual(['start', '0.6', '0.3']);
 });
 
 test('a dense start that has learned nothing is no matter of preprocessing', async () => {
   const out = join(scratch(), 'frontier');
   const error = await refusal(prune({ ...tiny, steps: 1, lr: 1e-9, flops: [0.5, 0.4], out }));
-  expect([error.code, error.message]).toEqual(['E_NEAR_CHANCE', expect.stringMatching(/learned nothing.*--epochs/)]);
+  expect([error.code, error.message]).toEqual(['E_NEAR_CHANCE', expect.stringMatching(/learned too little.*--epochs/)]);
   expect(error.message).not.toContain('--scale');
 });
 

@@ -1,14 +1,20 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { buildGraph } from '../../src/graph/graph.ts';
 import { dmp } from '../../src/methods/dmp.ts';
+import { countsByShare } from '../../src/methods/fixed-widths.ts';
 import { l1 } from '../../src/methods/l1.ts';
 import { random } from '../../src/methods/random.ts';
 import { s2h } from '../../src/methods/s2h.ts';
 import { uniform } from '../../src/methods/uniform.ts';
+import { operators } from '../../src/ops/index.ts';
+import { admissibleCounts, budgetFor, fits } from '../../src/prune/budget.ts';
+import { coupleGraph } from '../../src/prune/groups.ts';
 import { comparableScores } from '../../src/prune/importance.ts';
 import { openEngine, type Torch } from '../../src/torch/index.ts';
 import { classification } from '../../src/train/objective.ts';
+import { buildNetwork } from '../../src/zoo/index.ts';
 import { expectClose } from '../train/close.ts';
-import { batchAt, type Run, run, steps } from './support.ts';
+import { batchAt, classes, type Run, run, steps } from './support.ts';
 
 let torch: Torch;
 beforeAll(async () => {
@@ -124,4 +130,22 @@ describe.each([
       expect([...ranks.keys()].filter(channel => ranks[channel] < channels.length)).toEqual(channels);
     }
   });
+});
+
+test('where width steps are coarse, groups of one size still differ by one step at most', () => {
+  const coupling = coupleGraph(
+    buildGraph(buildNetwork('resnet8', { classes, channels: 3, size: [8, 8], seed: 0 }), operators),
+  );
+  const budget = budgetFor(coupling, { resource: 'macs', value: 0.5 }, 8);
+  const admissible = coupling.groups.map(({ size }) => admissibleCounts(size, 8));
+  const choice = { coupling, budget, admissible, values: () => new Float32Array(), seed: 0 };
+  const counts = countsByShare(
+    choice,
+    admissible.map(() => 1),
+  );
+  expect(fits(budget, counts)).toBe(true);
+  for (const [g, { size }] of coupling.groups.entries()) {
+    const alike = counts.filter((_, other) => coupling.groups[other].size === size);
+    expect(counts[g] - Math.min(...alike)).toBeLessThanOrEqual(8);
+  }
 });

@@ -56,7 +56,7 @@ describe.each([
     const options = { settings: { searchUntil: 0.6, finishFrom: 0.6 }, search: { maskStart: 0.3 }, budget: 0.9 };
     const cut = run(torch, factory, { ...options, until: 12 });
     expect(cut.search.frozen).toBe(false);
-    expect(share(cut, cut.method.result())).toBeGreaterThan(0.88);
+    expect(share(cut, cut.method.result()!)).toBeGreaterThan(0.88);
     const alone = run(torch, factory, { ...options, until: 13 });
     expect(cut.search.state()).toEqual(alone.search.state());
   });
