@@ -11,7 +11,7 @@ export const command = defineCommand({
   name: 'bench',
   summary: 'measure the latency of ONNX files side by side in ONNX Runtime',
   description:
-    'Files take turns run by run on the same random inputs, so that whatever else the machine does hits all of them. The ratio is taken round by round against the first file. A setting that a file cannot run is listed with the reason.',
+    'Files take turns run by run on the same random inputs, so that whatever else the machine does hits all of them; a wide range (p10 to p90) says that it did much. The ratio is taken round by round against the first file. A setting that a file cannot run is listed with the reason.',
   arguments: [
     {
       name: 'files',

@@ -15,6 +15,7 @@ import { UserError } from '../util/errors.ts';
 import type { Context } from './command.ts';
 import { imageShapes, pricedFor } from './image-shapes.ts';
 import type { CostChange, PruneResult } from './outcome.ts';
+import { harmRemark, shortfallRemark, unsteadyRemark } from './remarks.ts';
 import { measureAccuracy } from './run-accuracy.ts';
 import type { RunConfig } from './run-config.ts';
 import { coupled } from './starting-model.ts';
@@ -58,6 +59,14 @@ export async function finishPruning(
     const after = costOf(priced, resource).at(counts);
     return { before, after, ratio: after / before };
   };
+  const budget = { ...plan.budget!, fraction: run.search!.budget.fraction };
+  const costs = { macs: cost('macs'), params: cost('params'), size: cost('size') };
+  const remarks = [
+    ...shortfallRemark(budget, costs[budget.resource], plan.settings),
+    ...harmRemark(accuracy.accuracy, { lr: plan.settings.lr, renormalised: run.renormalised !== null }),
+    ...unsteadyRemark(latency.rows),
+  ];
+  for (const remark of remarks) context.say(remark);
   const { frozen, tensors } = trainedConstants(coupling, run, start.graph.tensors);
   return {
     format: 's2h-result/1',
@@ -66,14 +75,15 @@ export async function finishPruning(
     method: plan.method,
     trainedStart: plan.trainedStart,
     directory: directory.path,
-    budget: { ...plan.budget!, fraction: run.search!.budget.fraction },
-    macs: cost('macs'),
-    params: cost('params'),
-    bytes: cost('size'),
+    budget,
+    macs: costs.macs,
+    params: costs.params,
+    bytes: costs.size,
     ...accuracy,
     engine,
     widths: coupling.groups.map((group, i) => ({ group: group.name, size: group.size, kept: counts[i] })),
     trained: { tensors, frozen },
+    renormalised: run.renormalised,
     certificate,
     latency: latency.rows
       .filter(row => row.path === directory.file('pruned.onnx'))
@@ -100,7 +110,7 @@ export async function finishPruning(
     precision: run.precision,
     skippedImages: plan.dataset.skipped,
     droppedImages: run.loader.dropped,
-    notes: [...notes, ...run.notes, ...('notes' in latency ? latency.notes : [])],
+    notes: [...notes, ...run.notes, ...remarks, ...('notes' in latency ? latency.notes : [])],
     versions: { ...config.versions, libtorch: run.libtorch, onnxruntime: await runtimeVersion() },
     command: config.command,
   };

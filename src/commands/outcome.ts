@@ -72,6 +72,14 @@ export interface PruneResult {
   readonly widths: readonly { readonly group: string; readonly size: number; readonly kept: number }[];
   /** Constants that were trained, and those that could not be. */
   readonly trained: { readonly tensors: number; readonly frozen: readonly string[] };
+  /**
+   * The normalisation that a file without any got for training: behind how many convolutions, and how far the outputs
+   * were from the file's before the first step, as a share of their size; null: none.
+   */
+  readonly renormalised: {
+    readonly convolutions: number;
+    readonly differs: { readonly evaluation: number; readonly training: number };
+  } | null;
   readonly certificate: Certificate;
   readonly latency: readonly {
     readonly batch: number;

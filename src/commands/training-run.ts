@@ -23,6 +23,7 @@ import { learningRate } from '../train/schedule.ts';
 import { createSearch, type Search } from '../train/search.ts';
 import { sensitivity } from '../train/sensitivity.ts';
 import { UserError } from '../util/errors.ts';
+import { percent } from '../util/format.ts';
 import { appendJsonLine, closeJsonLines, openJsonLines, truncateJsonLines } from '../util/jsonl.ts';
 import type { ThreadLimit } from '../util/threads.ts';
 import type { Context } from './command.ts';
@@ -55,6 +56,8 @@ export interface TrainingRun {
   readonly threads: number;
   readonly libtorch: string;
   readonly precision: Precision;
+  /** The normalisation that was put in for training; null: none. */
+  readonly renormalised: Pick<Renormalised, 'convolutions' | 'differs'> | null;
   /** Sentences about how the network is trained. */
   readonly notes: readonly string[];
   /** Train from the newest checkpoint of the folder, if there is one. `saveEverySeconds` and `onCut` as in the loop. */
@@ -182,6 +185,7 @@ function build(
     evaluate,
     exported: view => (renormalised ? renormalised.fold(network.exported(view)) : network.exported(view)),
     precision,
+    renormalised: renormalised && { convolutions: renormalised.convolutions, differs: renormalised.differs },
     notes: [...(renormalised ? [renormalisedNote(renormalised)] : []), ...notes],
     free,
     async go(directory, { saveEverySeconds, onCut } = {}) {
@@ -253,8 +257,8 @@ async function firstBatches(loader: TrainLoader): Promise<Batch[]> {
   return batches;
 }
 
-const renormalisedNote = ({ convolutions }: Renormalised): string =>
-  `The file has no BatchNormalization: one stands behind ${convolutions} of its convolutions while it is trained, and is folded back in what is written (--keep-folded trains without).`;
+const renormalisedNote = ({ convolutions, differs }: Renormalised): string =>
+  `The file has no BatchNormalization: one stands behind ${convolutions} of its convolutions while it is trained, and is folded back in what is written, whose convolutions have biases then (--keep-folded trains without). On a batch of training images its outputs differ from the file's by ${differs.evaluation.toExponential(1)} of their size in evaluation mode and, by the statistics of the batch, by ${percent(differs.training)} in training mode.`;
 
 /**
  * Before anything is trained the network differs from what it imitates only by its batch statistics.

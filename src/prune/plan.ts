@@ -187,7 +187,7 @@ export function readPlan(json: unknown, coupling: Coupling, where?: string): Kep
   if (plan.graph !== hash) {
     refuse(
       `The plan was made for another graph (${plan.graph}, this file has ${hash}).`,
-      'Use the file that it was made for, or a retrained copy of it.',
+      'Use the file that it was made for, or a retrained copy of it; the plan of a run is for the trained.onnx beside it.',
     );
   }
   const byName = new Map(plan.groups.map(group => [group.name, group]));

@@ -23,9 +23,10 @@ const gap = 20;
 /**
  * Panels side by side that share the y axis, as one SVG file that needs nothing else.
  * @param yTitle what both show on the y axis
+ * @param most the largest value that it can have
  * @throws UserError E_PLOT where the packages that draw are not installed
  */
-export async function chart(panels: readonly ChartPanel[], yTitle: string): Promise<string> {
+export async function chart(panels: readonly ChartPanel[], yTitle: string, most: number): Promise<string> {
   const { Plot, document } = await loadDrawing();
   const all = panels.flatMap(({ points }) => points);
   const lowest = Math.min(...all.map(point => point.low));
@@ -39,7 +40,7 @@ export async function chart(panels: readonly ChartPanel[], yTitle: string): Prom
       marginRight: 60,
       style: { background: 'white' },
       x: { label: title, grid: true, zero: true },
-      y: { label: yTitle, grid: true, domain: [lowest - margin, highest + margin] },
+      y: { label: yTitle, grid: true, domain: [Math.max(0, lowest - margin), Math.min(most, highest + margin)] },
       color: { range: ['#4269d0', '#8a8a8a', '#ff725c'] },
       marks: [
         Plot.line(

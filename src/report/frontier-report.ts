@@ -81,5 +81,6 @@ export function frontierChart({ points }: FrontierReport): Promise<string> {
       panel('latency (ms, batch 1, 1 thread)', point => point.latencyMs),
     ],
     'top-1 (%)',
+    100,
   );
 }

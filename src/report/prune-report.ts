@@ -123,7 +123,7 @@ export function renderResult(result: PruneReport, style: 'text' | 'markdown'): s
   );
   const error = (value: number | null) => value?.toExponential(1) ?? 'not measured';
   const proof = [
-    `${certificate.passed ? 'passed' : 'FAILED'}: the file computes what was trained. Largest error ${error(certificate.maxAbsError)}`,
+    `${certificate.passed ? 'passed: the file computes' : 'FAILED: the file does not compute'} what was trained. Largest error ${error(certificate.maxAbsError)}`,
     `(${error(certificate.maxRelError)} of the output's scale, limit ${certificate.limit.toExponential(0)})`,
     `on ${amount(certificate.inputs, 'input')}${certificate.argmaxAgreement === null ? '' : `, same answer on ${percent(certificate.argmaxAgreement)}`}.`,
     ...(certificate.failure ? [`${certificate.failure}.`] : []),

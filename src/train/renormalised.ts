@@ -7,6 +7,7 @@ import { type ChannelStatistics, normalisable, renormalise } from '../rewrite/re
 import { unsharedGraph } from '../rewrite/unshare.ts';
 import type { Torch } from '../torch/index.ts';
 import { inputOf } from './images.ts';
+import { createNetwork } from './network.ts';
 import { compile } from './program.ts';
 
 /** A network that can be trained in place of one without normalisation, and the way back. */
@@ -14,6 +15,13 @@ export interface Renormalised {
   readonly model: OnnxModel;
   /** Number of convolutions that carry a normalisation now. */
   readonly convolutions: number;
+  /** How far it is from the file, on a batch of training images. */
+  readonly differs: {
+    /** In evaluation mode, where it computes the same function: rounding. */
+    readonly evaluation: number;
+    /** In training mode, where it normalises by the statistics of the batch. */
+    readonly training: number;
+  };
   /** The file as it was, with the trained constants. */
   readonly fold: (trained: OnnxModel) => OnnxModel;
 }
@@ -37,7 +45,22 @@ export function withNormalisation(torch: Torch, start: OnnxModel, batches: reado
     convolutions,
     new Map(convolutions.map((node, i) => [node.name, statistics[i]])),
   );
-  return { model: changed, convolutions: convolutions.length, fold };
+  const differs = torch.scope(() => distances(torch, model, changed, batches[0]));
+  return { model: changed, convolutions: convolutions.length, differs, fold };
+}
+
+/** Differences of all outputs, as a share of what the file answers (both as root mean squares). */
+function distances(torch: Torch, file: OnnxModel, changed: OnnxModel, batch: Batch): Renormalised['differs'] {
+  const outputs = (model: OnnxModel, training: boolean) => {
+    const network = createNetwork(torch, model);
+    const x = torch.channelsLast(inputOf(torch, network.coupling.graph, batch));
+    return torch.noGrad(() => network.dense(x, training)).flatMap(output => [...torch.values(output)]);
+  };
+  const wanted = outputs(file, false);
+  const length = (values: readonly number[]) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+  const distance = (training: boolean) =>
+    length(outputs(changed, training).map((value, i) => value - wanted[i])) / (length(wanted) || 1);
+  return { evaluation: distance(false), training: distance(true) };
 }
 
 function channelStatistics(

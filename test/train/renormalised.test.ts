@@ -68,6 +68,20 @@ test('Convolutions before the head carry a normalisation that changes nothing in
   expectClose(answers(found.model, batch('3')), answers(model, batch('3')));
 });
 
+test('How far it is from the file is measured on the first batch, in both modes', () => {
+  const model = folded();
+  const { model: changed, differs } = withNormalisation(torch, model, [batch('1'), batch('2')])!;
+  const { images, shape } = batch('1');
+  const trained = torch.scope(() =>
+    torch.values(createNetwork(torch, changed).dense(torch.tensor(images, shape), true)[0]),
+  );
+  const wanted = answers(model, batch('1'));
+  expect(differs.evaluation).toBeLessThan(1e-5);
+  expect(differs.training).toBeCloseTo(Math.hypot(...trained.map((y, i) => y - wanted[i])) / Math.hypot(...wanted), 4);
+  // Two batches have other statistics than the first of them.
+  expect(differs.training).toBeGreaterThan(0.001);
+});
+
 test('Behind it a channel has the mean and variance of the images that it was measured on', () => {
   const only = batch('1');
   const found = withNormalisation(torch, folded(), [only])!;
