@@ -181,7 +181,7 @@ function withEngine(certificate: Certificate, { differing, images }: PruneResult
 }
 
 /** A run of hours is not lost for want of a latency. */
-function latencyNotMeasured(error: unknown): { rows: readonly LatencyRow[]; notes: readonly string[] } {
+export function latencyNotMeasured(error: unknown): { rows: readonly LatencyRow[]; notes: readonly string[] } {
   if (!(error instanceof UserError)) throw error;
   return { rows: [], notes: [`The latency could not be measured: ${error.what}`] };
 }

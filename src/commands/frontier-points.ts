@@ -1,13 +1,14 @@
 import { join } from 'node:path';
+import { buildGraph } from '../graph/graph.ts';
 import { readModel } from '../onnx/index.ts';
+import { operators } from '../ops/index.ts';
 import type { FrontierPoint } from '../report/frontier-report.ts';
 import { measureLatency } from '../runtime/latency.ts';
-import { UserError } from '../util/errors.ts';
 import type { Context } from './command.ts';
+import { latencyNotMeasured } from './finish.ts';
 import { imageShapes } from './image-shapes.ts';
 import type { PruneResult } from './outcome.ts';
 import { readConfig } from './run-config.ts';
-import { coupled } from './starting-model.ts';
 
 /**
  * The points of a frontier: the start, and what every run handed back.
@@ -32,22 +33,20 @@ async function latenciesOf(
 ): Promise<readonly Pick<FrontierPoint, 'latencyMs' | 'speedup'>[]> {
   const path = results[0].directory;
   const { preprocessing } = readConfig({ path, file: name => join(path, name) }, 'prune');
-  const { graph } = coupled(readModel(join(path, 'pruned.onnx')), {});
+  const graph = buildGraph(readModel(join(path, 'pruned.onnx')), operators);
   const files = [join(path, 'start.onnx'), ...results.map(({ directory }) => join(directory, 'pruned.onnx'))];
-  try {
-    const { rows } = await measureLatency(files, {
-      batches: [1],
-      threads: [1],
-      seconds: 1,
-      shapes: imageShapes(graph, preprocessing),
-      signal,
-    });
-    return rows.map(({ medianMs, speedup }) => ({ latencyMs: medianMs ?? null, speedup: speedup ?? null }));
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    say(`The latency could not be measured: ${error.what}`);
-    return files.map(() => ({ latencyMs: null, speedup: null }));
-  }
+  const latency = await measureLatency(files, {
+    batches: [1],
+    threads: [1],
+    seconds: 1,
+    shapes: imageShapes(graph, preprocessing),
+    signal,
+  }).catch(latencyNotMeasured);
+  if ('notes' in latency) for (const note of latency.notes) say(note);
+  return files.map((_, i) => {
+    const row = latency.rows.at(i);
+    return { latencyMs: row?.medianMs ?? null, speedup: row?.speedup ?? null };
+  });
 }
 
 /** A point, but for its latency. */

@@ -218,7 +218,7 @@ async function runFrontier(
 
 /** The dense start came from here, so its preprocessing is no suspect. */
 const learnedNothing = ({ code, what, where, cause }: UserError): UserError =>
-  new UserError(code, `The dense start has learned too little. ${what.slice(0, what.indexOf(' It was trained'))}`, {
+  new UserError(code, `The dense start has learned too little. ${what}`, {
     where,
     fix: 'Begin another frontier, with more --epochs or another --lr.',
     cause,

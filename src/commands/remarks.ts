@@ -1,6 +1,7 @@
 import type { LatencyRow } from '../runtime/latency.ts';
 import { amount, percent } from '../util/format.ts';
 import type { CostChange, PruneResult } from './outcome.ts';
+import type { RunSettings } from './run-settings.ts';
 
 const budgetNames = { macs: 'MACs', params: 'parameters', size: 'size' } as const;
 
@@ -11,11 +12,11 @@ const unused = 0.01;
 export function shortfallRemark(
   { resource, fraction }: PruneResult['budget'],
   { ratio }: CostChange,
-  { count, round }: { readonly count: 'mean' | 'ceil'; readonly round: number },
+  { count, round, searchUntil }: Pick<RunSettings, 'count' | 'round' | 'searchUntil'>,
 ): string[] {
   if (ratio >= fraction - unused) return [];
   const why =
-    count === 'mean'
+    count === 'mean' && searchUntil === 1
       ? 'the masks that were trained last keep no more (--count ceil keeps what their expectation says)'
       : `the steps of the widths are coarse${round > 1 ? ` (--round ${round})` : ''}`;
   return [

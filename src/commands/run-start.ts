@@ -255,10 +255,10 @@ async function refuseChance(
   const { scale, mean, std, color, layout, labelOrder } = plan.preprocessing;
   throw new UserError(
     'E_NEAR_CHANCE',
-    `The file answers ${percent(top1)} of ${images} ${split} images right; chance is ${percent(chance)}. It was trained with another preprocessing, or on other classes: scale ${short(scale)}, mean ${mean.map(short)}, std ${std.map(short)}, ${color}, ${layout}, ${labelOrder ? 'the label order given' : "the data set's label order"} were used.`,
+    `The file answers ${percent(top1)} of ${images} ${split} images right; chance is ${percent(chance)}.`,
     {
       where: name,
-      fix: 'Say what it expects with --scale, --mean, --std, --color, --layout, --size or --label-order; or --untrained if its weights mean nothing, or --labels none to imitate its outputs.',
+      fix: `It was trained with another preprocessing, or on other classes: scale ${short(scale)}, mean ${mean.map(short)}, std ${std.map(short)}, ${color}, ${layout}, ${labelOrder ? 'the label order given' : "the data set's label order"} were used. Say what it expects with --scale, --mean, --std, --color, --layout, --size or --label-order; or --untrained if its weights mean nothing, or --labels none to imitate its outputs.`,
     },
   );
 }

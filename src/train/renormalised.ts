@@ -7,7 +7,7 @@ import { type ChannelStatistics, normalisable, renormalise } from '../rewrite/re
 import { unsharedGraph } from '../rewrite/unshare.ts';
 import type { Torch } from '../torch/index.ts';
 import { inputOf } from './images.ts';
-import { createNetwork } from './network.ts';
+import { createNetwork, type Network } from './network.ts';
 import { compile } from './program.ts';
 
 /** A network that can be trained in place of one without normalisation, and the way back. */
@@ -51,15 +51,14 @@ export function withNormalisation(torch: Torch, start: OnnxModel, batches: reado
 
 /** Differences of all outputs, as a share of what the file answers (both as root mean squares). */
 function distances(torch: Torch, file: OnnxModel, changed: OnnxModel, batch: Batch): Renormalised['differs'] {
-  const outputs = (model: OnnxModel, training: boolean) => {
-    const network = createNetwork(torch, model);
-    const x = torch.channelsLast(inputOf(torch, network.coupling.graph, batch));
-    return torch.noGrad(() => network.dense(x, training)).flatMap(output => [...torch.values(output)]);
-  };
-  const wanted = outputs(file, false);
+  const [before, after] = [file, changed].map(model => createNetwork(torch, model));
+  const x = torch.channelsLast(inputOf(torch, before.coupling.graph, batch));
+  const outputs = (network: Network, training: boolean) =>
+    torch.noGrad(() => network.dense(x, training)).flatMap(output => [...torch.values(output)]);
+  const wanted = outputs(before, false);
   const length = (values: readonly number[]) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
   const distance = (training: boolean) =>
-    length(outputs(changed, training).map((value, i) => value - wanted[i])) / (length(wanted) || 1);
+    length(outputs(after, training).map((value, i) => value - wanted[i])) / (length(wanted) || 1);
   return { evaluation: distance(false), training: distance(true) };
 }
 
