@@ -4,13 +4,14 @@
  *
  *     npx tsx bench/batch-norm.ts [threads]
  */
+import { availableParallelism } from 'node:os';
 import type { Tensor } from '../src/graph/engine.ts';
 import { openEngine } from '../src/torch/index.ts';
 import { table } from '../src/util/format.ts';
 import { stream } from '../src/util/random.ts';
 import { median } from '../src/util/stats.ts';
 
-const torch = await openEngine({ threads: Number(process.argv[2] ?? 1), device: 'cpu' });
+const torch = await openEngine({ threads: Number(process.argv[2] ?? availableParallelism()), device: 'cpu' });
 const random = stream(0, 'batch norm');
 const [fused, norm, add, relu] = ['s2hpruner::batch_norm_relu', 'batch_norm', 'add.Tensor', 'relu_'].map(name =>
   torch.op(name),

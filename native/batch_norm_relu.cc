@@ -6,7 +6,7 @@
 // that every width fills the vectors. Sums are float32 over 64 periods, less a pivot per channel, and double above
 // that; rows are shared out in a fixed number of parts, so the result is the same for every number of threads.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 #include <torch/version.h>
@@ -148,18 +148,26 @@ struct Rows {
     while (together * channels < 256) together *= 2;
     period = together * channels;
   }
-  /** Calls f(part, first element, elements) for every part, on several threads. */
+  /**
+   * Calls f(part, first element, elements) for every part, on libtorch's threads. at::parallel_for is a template that
+   * runs serially unless it is compiled with libtorch's own OpenMP; an iterator's loop is inside the library.
+   */
   template <class F>
   void share(const F& f) const {
     const int64_t total = rows * channels, periods = (total + period - 1) / period;
     const int64_t each = (periods + parts - 1) / parts * period;
-    at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; part++) {
+    Tensor numbers = at::empty({parts}, at::kByte);
+    const char* zero = static_cast<const char*>(numbers.data_ptr());
+    const auto some = [&](char** data, const int64_t* strides, int64_t count) {
+      for (int64_t i = 0; i < count; i++) {
+        const int64_t part = data[0] + i * strides[0] - zero;
         const int64_t from = std::min(total, part * each);
         const int64_t n = std::min(total, from + each) - from;
         if (n > 0) f(part, from, n);
       }
-    });
+    };
+    const bool small = total < at::internal::GRAIN_SIZE;
+    at::TensorIterator::nullary_op(numbers).for_each(some, small ? parts + 1 : 1);
   }
   std::vector<float> repeated(const float* values) const {
     std::vector<float> table(period);

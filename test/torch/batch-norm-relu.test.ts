@@ -23,6 +23,7 @@ const cases: Case[] = [
   { shape: [2, 7, 40, 40], residual: false, relu: false, training: true },
   { shape: [2, 7, 40, 40], residual: true, relu: true, training: false },
   { shape: [2, 7, 40, 40], residual: false, relu: true, training: false },
+  { shape: [8, 7, 40, 40], residual: true, relu: true, training: true },
   { shape: [9, 21], residual: true, relu: true, training: true },
   { shape: [4, 6, 11], residual: true, relu: true, training: true },
   { shape: [2, 6, 3, 4, 5], residual: false, relu: true, training: true },
@@ -69,6 +70,17 @@ describe("the fused normalisation is libtorch's in float64, every gradient and t
       expect(relativeError(values, expected[i]), String(i)).toBeLessThan(2e-5);
     }
   });
+});
+
+test('every number of threads gives the same bytes', () => {
+  const { threads } = torch;
+  const large = { shape: [8, 7, 40, 40], residual: true, relu: true, training: true };
+  const results = [1, 2, 16].map(count => {
+    torch.setThreads(count);
+    return run(large, true);
+  });
+  torch.setThreads(threads);
+  for (const result of results) expect(result).toEqual(results[0]);
 });
 
 test('in bfloat16 it is right to bfloat16', () => {
