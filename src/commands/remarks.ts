@@ -45,7 +45,7 @@ export function unsteadyRemark(rows: readonly LatencyRow[]): string[] {
   const settings = new Set(unsteady.map(({ batch, threads }) => `batch ${batch} with ${amount(threads, 'thread')}`));
   return settings.size > 0
     ? [
-        `Latencies varied more than ${steady}-fold from run to run (${[...settings].join(', ')}): the machine was busy. Measure again with s2h bench when it is not.`,
+        `Latencies varied more than ${steady}-fold from run to run (${[...settings].join(', ')}): the machine was busy. How many times faster a file is, is the median over runs taken in turn, and need not be the quotient of the times beside it. Measure again with s2h bench when the machine is free.`,
       ]
     : [];
 }

@@ -39,7 +39,9 @@ export const trainingOptions = {
     .number()
     .min(0)
     .optional()
-    .describe('largest norm of the gradient of all parameters, 0: any (default: 0; without any normalisation 1)'),
+    .describe(
+      'largest norm of the gradient of all parameters, 0: any (default: 0; from a trained file 10; without any normalisation 1)',
+    ),
   labels: z
     .enum(['data', 'none'])
     .optional()

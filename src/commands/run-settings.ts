@@ -163,7 +163,7 @@ export function settle(given: TrainingOptions & MethodOptions, at: Circumstances
     optimizer: pick('optimizer', 'sgd'),
     momentum: pick('momentum', 0.9),
     weightDecay: pick('weightDecay', 5e-4),
-    clip: pick('clip', at.normalised ? 0 : 1),
+    clip: pick('clip', at.normalised ? (at.trained ? 10 : 0) : 1),
     labels: pick('labels', 'data'),
     untrained: pick('untrained', false),
     keepFolded: pick('keepFolded', false),

@@ -225,7 +225,7 @@ function stillNote({ settings }: TrainingPlan): string[] {
   if (!searches(settings) || movesOf(settings, settings.steps) > 0) return [];
   const { searchFrom, searchUntil, maskEvery, steps } = settings;
   return [
-    `The masks never move: none of the ${steps} steps does so with --search-from ${searchFrom}, --search-until ${searchUntil} and --mask-every ${maskEvery}. The widths are those of the start, all brought to the budget alike.`,
+    `The masks never move: none of the ${steps} steps does so with --search-from ${searchFrom}, --search-until ${searchUntil} and --mask-every ${maskEvery}. The widths are those that the masks start from, brought to the budget without training.`,
   ];
 }
 

@@ -210,6 +210,11 @@ function build(
           loader,
           steps: settings.steps,
           seed: settings.seed,
+          remedies: [
+            ...(settings.clip > 0 && settings.clip <= 1 ? [] : ['shorter steps (--clip 1)']),
+            ...(renormalised ? ['train without the normalisation that was inserted (--keep-folded)'] : []),
+            'lower --lr',
+          ],
           learningRate: learningRate(settings.lr, settings.steps, settings.warmup),
           from,
           saveEverySeconds,

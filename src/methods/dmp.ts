@@ -1,6 +1,7 @@
 import { lasting, type MethodFactory, phaseAt, searchPhases } from '../train/method.ts';
 import { maskShare } from '../train/schedule.ts';
 import { alone } from './alone.ts';
+import { landed } from './landed.ts';
 
 /**
  * Differentiable mask pruning: the soft network alone, cut at the end (docs/method.md, Methods). The control whose
@@ -46,12 +47,7 @@ export const dmp: MethodFactory = context => {
     },
 
     result() {
-      // Masks that moved up to the last step: nothing was trained with other counts than theirs.
-      if (freezing.start < steps) search.freeze();
-      else search.stop();
-      const { w, kept } = search.masks();
-      network.setMask(w);
-      network.setKept(kept);
+      const kept = landed(context);
       // Once it has trained alone its statistics are its own.
       if (finishing.start >= steps) network.forget();
       return kept;

@@ -2,6 +2,7 @@ import type { Tensor } from '../graph/engine.ts';
 import { type Direction, lasting, type MethodFactory, phaseAt, searchPhases, weighted } from '../train/method.ts';
 import { maskShare } from '../train/schedule.ts';
 import { alone } from './alone.ts';
+import { landed } from './landed.ts';
 
 /**
  * S2HPruner: soft-to-hard distillation (Lin et al., NeurIPS 2024, arXiv 2410.07046), Algorithm 1.
@@ -94,14 +95,6 @@ export const s2h: MethodFactory = context => {
       return { L: torch.item(L), G: torch.item(G), R: R.value, ratio: R.ratio };
     },
 
-    result() {
-      // Masks that moved up to the last step: nothing was trained with other counts than theirs.
-      if (freezing.start < steps) search.freeze();
-      else search.stop();
-      const { w, kept } = search.masks();
-      network.setMask(w);
-      network.setKept(kept);
-      return kept;
-    },
+    result: () => landed(context),
   };
 };

@@ -18,6 +18,8 @@ export interface LoopOptions {
   /** Outputs of the network that is imitated; null when nothing is. */
   readonly teacher: ((images: Tensor) => readonly Tensor[]) | null;
   readonly labels: boolean;
+  /** What may help where a loss is not finite. */
+  readonly remedies: readonly string[];
   readonly signal: AbortSignal;
   /** Where to go on: steps, seconds and images so far. */
   readonly from: Progress;
@@ -98,7 +100,7 @@ export async function train(options: LoopOptions): Promise<Trained> {
       const { x, target } = onDevice(options, batch);
       return method.step(x, target, step, learningRate);
     });
-    refuseNotFinite(report, step, learningRate);
+    refuseNotFinite(report, step, learningRate, options.remedies);
     step++;
     images += batch.labels.length;
     seconds += (performance.now() - began) / 1000;
@@ -146,14 +148,14 @@ export function onDevice(
   };
 }
 
-function refuseNotFinite(report: StepReport, step: number, learningRate: number): void {
+function refuseNotFinite(report: StepReport, step: number, learningRate: number, remedies: readonly string[]): void {
   const bad = (['L', 'G', 'R'] as const).filter(name => report[name] !== undefined && !Number.isFinite(report[name]));
   if (bad.length === 0) return;
   throw new UserError(
     'E_NOT_FINITE',
     `${bad.join(' and ')} ${bad.length > 1 ? 'are' : 'is'} not a number at step ${step + 1} (learning rate ${learningRate.toPrecision(3)}).`,
     {
-      fix: 'Lower --lr, or limit steps with --clip 1. What was saved before is intact.',
+      fix: `What may help: ${remedies.join('; ')}. What was saved before is intact.`,
     },
   );
 }

@@ -18,6 +18,19 @@ test.each([
   if (phases) expect([settings.searchFrom, settings.searchUntil, settings.finishFrom]).toEqual(phases);
 });
 
+test.each([
+  [true, true, 10],
+  [false, true, 0],
+  [true, false, 1],
+  [false, false, 1],
+])(
+  'steps are clipped from a trained file (%s) and without normalisation (normalised: %s) to %d',
+  (trained, normalised, clip) => {
+    expect(settle({}, { ...at(trained), normalised }).clip).toBe(clip);
+    expect(settle({ clip: 3 }, { ...at(trained), normalised }).clip).toBe(3);
+  },
+);
+
 test('the short recipe: a short search from any start, and its finish where the search ends', () => {
   const phases = (trained: boolean, given: object) => {
     const { searchFrom, searchUntil, finishFrom } = settle({ recipe: 'short', ...given }, at(trained));

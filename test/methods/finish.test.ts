@@ -9,7 +9,7 @@ import { uniform } from '../../src/methods/uniform.ts';
 import { operators } from '../../src/ops/index.ts';
 import { admissibleCounts, budgetFor, fits } from '../../src/prune/budget.ts';
 import { coupleGraph } from '../../src/prune/groups.ts';
-import { comparableScores } from '../../src/prune/importance.ts';
+import { comparableScores, importance } from '../../src/prune/importance.ts';
 import { openEngine, type Torch } from '../../src/torch/index.ts';
 import { classification } from '../../src/train/objective.ts';
 import { buildNetwork } from '../../src/zoo/index.ts';
@@ -62,6 +62,23 @@ describe.each([
       expectClose(torch.values(taught), torch.values(before.network.soft(images, false)[0]), 'answers');
     });
     expect(after.reports[14].G).toBeGreaterThan(0);
+  });
+
+  test.each([0, 0.5, 1])('masks that never move keep the strongest channels, asked at the cut: from %f', at => {
+    const settings = { searchFrom: at, searchUntil: at, finishFrom: at };
+    const until = Math.round(at * steps);
+    const { method, network } = run(torch, factory, { settings, until });
+    // The step that follows cuts the network as it stands.
+    if (until < steps) {
+      const next = run(torch, factory, { settings, until: until + 1 });
+      expect(method.result()).toEqual(next.method.result());
+    }
+    const { coupling, values } = network;
+    method.result()!.forEach((kept, g) => {
+      const scores = importance.l1(coupling.groups[g], { coupling, values, seed: 0 });
+      const strongest = [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, kept.length);
+      expect(kept).toEqual(strongest.sort((a, b) => a - b));
+    });
   });
 });
 
