@@ -15,7 +15,7 @@ import { onDevice, type Progress, type Trained, train } from '../train/loop.ts';
 import type { Method } from '../train/method.ts';
 import { createNetwork, type Network } from '../train/network.ts';
 import { classification, match, type Objective } from '../train/objective.ts';
-import { ownedEngine } from '../train/owned.ts';
+import { ownedEngine, withOwned } from '../train/owned.ts';
 import { type Precision, probePrecision } from '../train/precision.ts';
 import { type Renormalised, withNormalisation } from '../train/renormalised.ts';
 import type { RunDirectory } from '../train/run-directory.ts';
@@ -270,22 +270,15 @@ const renormalisedNote = ({ convolutions, differs }: Renormalised): string =>
  * @throws UserError E_STATISTICS where it answers no more like itself than a constant would
  */
 function refuseOtherStatistics(torch: Torch, model: OnnxModel, { start }: TrainingPlan, batch: Batch): void {
-  const own = ownedEngine(torch);
-  try {
-    const L = own.torch.scope(() => {
-      const [network, original] = [model, start].map(each => createNetwork(own.torch, each));
-      return own.torch.noGrad(() => {
-        const { x, target } = onDevice(
-          { trainee: { torch: own.torch, network }, teacher: teacherOf(original), labels: false },
-          batch,
-        );
-        return torch.item(match(torch).loss(network.dense(x, true), target));
-      });
+  const L = withOwned(torch, own => {
+    const [network, original] = [model, start].map(each => createNetwork(own, each));
+    return own.noGrad(() => {
+      const trainee = { torch: own, network };
+      const { x, target } = onDevice({ trainee, teacher: teacherOf(original), labels: false }, batch);
+      return own.item(match(own).loss(network.dense(x, true), target));
     });
-    if (L >= 1) throw otherStatistics(L, start.path);
-  } finally {
-    own.free();
-  }
+  });
+  if (L >= 1) throw otherStatistics(L, start.path);
 }
 
 const otherStatistics = (L: number, path: string | undefined): UserError =>

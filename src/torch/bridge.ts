@@ -78,7 +78,7 @@ export async function loadBridge(libtorch: Libtorch, setup: boolean, say: (messa
     );
   }
   // libgomp reads them once, when it is loaded. Its default spins so long that a busy machine is many times slower; not
-  // at all costs a free one 5 % (docs/performance.md).
+  // at all costs a free one a tenth (docs/performance.md).
   if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= '10000';
   process.env.OMP_WAIT_POLICY ??= 'passive';
   try {

@@ -30,3 +30,13 @@ export function ownedEngine(engine: Torch): OwnedEngine {
     },
   };
 }
+
+/** Runs `run`; of the tensors that it makes and keeps, none is left afterwards. */
+export function withOwned<T>(engine: Torch, run: (torch: Torch) => T): T {
+  const owned = ownedEngine(engine);
+  try {
+    return engine.scope(() => run(owned.torch));
+  } finally {
+    owned.free();
+  }
+}

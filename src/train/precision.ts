@@ -3,7 +3,7 @@ import type { OnnxModel } from '../onnx/index.ts';
 import { bestMs, type Torch } from '../torch/index.ts';
 import { inputOf } from './images.ts';
 import { createNetwork } from './network.ts';
-import { ownedEngine } from './owned.ts';
+import { withOwned } from './owned.ts';
 
 /** What convolutions and products of a training step are computed in; parameters stay float32. */
 export type Precision = 'float32' | 'bfloat16';
@@ -23,23 +23,20 @@ const worthIt = 0.9;
  * take many times as long for it as for float32.
  */
 export function probePrecision(torch: Torch, model: OnnxModel, batch: Batch): PrecisionProbe {
-  const owned = ownedEngine(torch);
-  const pass = (precision: Precision) => {
-    const network = owned.torch.scope(() => createNetwork(owned.torch, model, { precision }));
-    return () => {
-      const outputs = network.dense(inputOf(torch, network.coupling.graph, batch), true);
-      torch.grad(torch.op('sum')(outputs[0]), network.parameters);
+  return withOwned(torch, own => {
+    const pass = (precision: Precision) => {
+      const network = createNetwork(own, model, { precision });
+      return () => {
+        const outputs = network.dense(inputOf(own, network.coupling.graph, batch), true);
+        own.grad(own.op('sum')(outputs[0]), network.parameters);
+      };
     };
-  };
-  try {
-    const [float32, bfloat16] = bestMs(torch, [pass('float32'), pass('bfloat16')], 1000);
+    const [float32, bfloat16] = bestMs(own, [pass('float32'), pass('bfloat16')], 1000);
     return {
       precision: bfloat16 < worthIt * float32 ? 'bfloat16' : 'float32',
       milliseconds: { float32, bfloat16 },
     };
-  } finally {
-    owned.free();
-  }
+  });
 }
 
 /** For people: what was chosen and why. */

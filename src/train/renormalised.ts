@@ -8,6 +8,7 @@ import { unsharedGraph } from '../rewrite/unshare.ts';
 import type { Torch } from '../torch/index.ts';
 import { inputOf } from './images.ts';
 import { createNetwork, type Network } from './network.ts';
+import { withOwned } from './owned.ts';
 import { compile } from './program.ts';
 
 /** A network that can be trained in place of one without normalisation, and the way back. */
@@ -45,7 +46,7 @@ export function withNormalisation(torch: Torch, start: OnnxModel, batches: reado
     convolutions,
     new Map(convolutions.map((node, i) => [node.name, statistics[i]])),
   );
-  const differs = torch.scope(() => distances(torch, model, changed, batches[0]));
+  const differs = withOwned(torch, own => distances(own, model, changed, batches[0]));
   return { model: changed, convolutions: convolutions.length, differs, fold };
 }
 

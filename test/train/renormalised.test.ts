@@ -82,6 +82,12 @@ test('How far it is from the file is measured on the first batch, in both modes'
   expect(differs.training).toBeGreaterThan(0.001);
 });
 
+test('No tensor is left of what it is measured with', () => {
+  const before = torch.liveTensors();
+  withNormalisation(torch, folded(), [batch('1')]);
+  expect(torch.liveTensors()).toBe(before);
+});
+
 test('Behind it a channel has the mean and variance of the images that it was measured on', () => {
   const only = batch('1');
   const found = withNormalisation(torch, folded(), [only])!;
